@@ -1,0 +1,318 @@
+"""Frozen values that cross the boundaries between the parts of Charlie."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+
+MAX_ENTRY_CHARS = 1_000_000
+
+
+class EpisodeStatus(StrEnum):
+    """Where an entry stands between being saved and being read."""
+
+    PENDING_NODES = "pending_nodes"
+    PENDING_EDGES = "pending_edges"
+    DEAD = "dead"
+    # Never stored: an entry that has left the ledger.
+    DONE = "done"
+
+
+class EntityType(StrEnum):
+    """What kinds of thing a reader looks for."""
+
+    PERSON = "Person"
+    PLACE = "Place"
+    GROUP = "Group"
+    ACTIVITY = "Activity"
+
+
+class Origin(StrEnum):
+    """Who said so. What a person said outranks every reader and survives re-reading."""
+
+    READER = "reader"
+    PERSON = "person"
+
+
+class ReaderKind(StrEnum):
+    """Which of the two readers made a reading."""
+
+    TAGGER = "tagger"
+    LLM = "llm"
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One journal entry, exactly as written."""
+
+    uuid: str
+    journal: str
+    text: str
+    # What the writer called it; empty when the first line serves (see `text.title_of`).
+    title: str
+    # Aware, in the writer's own UTC offset: when what is told happened.
+    valid_at: datetime
+    # Aware UTC: when it was saved first.
+    created_at: datetime
+    # Raised by every save, from 1.
+    revision: int
+    # Where it came from: "screen", "command", "import".
+    source: str
+
+    @property
+    def local_day(self) -> date:
+        """The writer's own calendar day."""
+        return self.valid_at.date()
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeSummary:
+    """A line of the home screen."""
+
+    uuid: str
+    journal: str
+    # Given or taken from the first line; one line, never empty.
+    title: str
+    # The beginning of what follows the title; one line, may be empty.
+    preview: str
+    valid_at: datetime
+    status: EpisodeStatus
+
+
+@dataclass(frozen=True, slots=True)
+class PageCursor:
+    """Where the next page of a list begins: strictly below (valid_at, uuid), newest first."""
+
+    valid_at_us: int
+    uuid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some entries, newest first, and where the next ones begin (None at the end)."""
+
+    episodes: tuple[EpisodeSummary, ...]
+    next: PageCursor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A place in the text where something is named."""
+
+    # Unicode code points of the text exactly as written; end exclusive.
+    start: int
+    end: int
+    surface: str
+    # 0 to 1, as the reader puts it; 1.0 where it does not say.
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class FoundEntity:
+    """What a reader found in one text, before it is matched with what is known."""
+
+    name: str
+    type: EntityType
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Who made a reading, so that a better reader can redo exactly what an older one did."""
+
+    reader: ReaderKind
+    # SHA-256 of the weights file (or the server's model name), hex, first 16 digits.
+    weights: str
+    # SHA-256 of instructions and answer schema, hex, first 16 digits; empty for the tagger.
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reader found in one text or in a piece of it."""
+
+    entities: tuple[FoundEntity, ...]
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class KnownName:
+    """A name that an entity of the journal already goes by."""
+
+    # The name in the form that is compared (see `graph.names.key_of`).
+    key: str
+    entity_uuid: str
+    type: EntityType
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedEntity:
+    """A found entity and which entity of the journal it is."""
+
+    uuid: str
+    is_new: bool
+    # The name in the form that is compared.
+    key: str
+    found: FoundEntity
+
+
+@dataclass(frozen=True, slots=True)
+class Corrections:
+    """What a person said about one entry; it outranks every reader."""
+
+    # Surfaces that are not an entity here.
+    rejected: frozenset[str] = frozenset()
+    # (start, end) of mentions that the person made.
+    kept: frozenset[tuple[int, int]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingOutcome:
+    """What a reading brought; counts only."""
+
+    # Entities found in the entry; of these new to the journal, and already known.
+    n_entities: int
+    n_new: int
+    n_known: int
+    # False when the entry was saved again meanwhile and nothing was written.
+    is_written: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A person, place, group or activity that entries mention."""
+
+    uuid: str
+    name: str
+    type: EntityType
+    # How many entries mention it, and how often altogether.
+    n_episodes: int = 0
+    n_mentions: int = 0
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """One place in one entry where an entity is named."""
+
+    entity_uuid: str
+    start: int
+    end: int
+    surface: str
+    confidence: float
+    reader: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An entity in an entry with the places that name it."""
+
+    entity: Entity
+    mentions: tuple[Mention, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """What Redis knows of an entry that waits, or was given up."""
+
+    uuid: str
+    journal: str
+    status: EpisodeStatus
+    revision: int
+    # Larger goes first; what was just written is above what was imported.
+    priority: int
+    # Readings that failed, crashes of the process and unexplained deaths while it was read.
+    attempts: int
+    crashes: int
+    kills: int
+    # Unix seconds before which it is not tried again; 0 when due now.
+    due_at_s: float
+    # Why it is dead or what went wrong last; no words of the journal.
+    reason: str
+    # Revision whose draft by the tagger is in the graph; 0 for none.
+    drafted_revision: int
+    created_at_s: float
+
+
+class ModelState(StrEnum):
+    """Where a model stands."""
+
+    UNLOADED = "unloaded"
+    LOADING = "loading"
+    READY = "ready"
+    BUSY = "busy"
+    UNLOADING = "unloading"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """What the manager holds, as the status line shows it."""
+
+    state: ModelState
+    # File name of the model that reads, or empty.
+    name: str
+    # "llm", "tagger", "embedding", or empty.
+    kind: str
+    # Loads since the process began.
+    loads: int
+    # Resident memory of the process that holds the models, MiB.
+    resident_mb: float
+    # While loading, 0 to 1.
+    progress: float = 0.0
+    context_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One snapshot of what is going on, for the screen and `charlie status`."""
+
+    # Number of entries in each journal.
+    journals: Mapping[str, int]
+    pending: int
+    dead: int
+    model: ModelStatus
+    # "tagger" or "llm": who reads new entries.
+    reader: str
+    # uuid of the entry being read, or empty.
+    reading_uuid: str = ""
+    # Why reading is paused and what to do; empty while it goes on.
+    problem: str = ""
+    # Who runs the worker: "this process", "process 123", "nobody".
+    worker: str = "nobody"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Text that was typed and not saved yet."""
+
+    # uuid of the entry being edited, or empty for a new one.
+    episode_uuid: str
+    journal: str
+    text: str
+    saved_at: datetime
+
+
+class ChangeKind(StrEnum):
+    """What an event says has changed."""
+
+    SAVED = "saved"
+    DELETED = "deleted"
+    # A draft or final reading is in the graph.
+    READ = "read"
+    # The ledger changed: queued, retried, given up.
+    QUEUED = "queued"
+    # The worker's own state: model loading, reading begun, paused.
+    WORKER = "worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something changed; the receiver asks for what it shows."""
+
+    kind: ChangeKind
+    uuid: str = ""
+    journal: str = ""
+    detail: Mapping[str, str] = field(default_factory=dict)

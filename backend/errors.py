@@ -1,0 +1,131 @@
+"""Every error Charlie raises on purpose, and one thing that is not an error.
+
+CharlieError
+├── SettingsError           a bad value; names the key and where it came from
+├── EntryInvalid            empty, too long, a null byte, a date that does not parse
+├── StorageError
+│   ├── StorageUnavailable  the embedded server cannot start, or has gone
+│   ├── StorageClosing      shutdown has begun; nothing was written
+│   ├── EpisodeNotFound     carries the uuid
+│   └── EntityNotFound      carries what was asked for by length only
+└── InferenceError
+    ├── ReadingUnavailable  no model can read now; entries wait
+    │   ├── WeightsMissing  carries the path looked at and the command that fetches them
+    │   ├── WeightsUnusable truncated, not GGUF, wrong kind, crashed the probe
+    │   └── ModelTooLarge   carries need and available, in bytes
+    └── ReadingFailed       this entry could not be read this time
+        ├── ContextOverflow carries tokens and limit
+        └── AnswerUnreadable carries a length, never the text
+Stopped                     not an error: the task saw the shutdown event and left
+
+Messages hold ids, counts, paths and advice; never words of a journal.
+"""
+
+from pathlib import Path
+
+
+class CharlieError(Exception):
+    """Anything that went wrong in a way Charlie knows; the message says what to do next."""
+
+
+class SettingsError(CharlieError):
+    """A setting has a value that cannot be used."""
+
+    def __init__(self, key: str, source: str, problem: str) -> None:
+        super().__init__(f"{key} (from {source}): {problem}")
+        self.key = key
+        self.source = source
+
+
+class EntryInvalid(CharlieError):
+    """What was to be saved is not an entry; nothing was written."""
+
+
+class StorageError(CharlieError):
+    """The database could not do what was asked."""
+
+
+class StorageUnavailable(StorageError):
+    """The embedded server cannot be started or has gone; drafts keep the text."""
+
+
+class StorageClosing(StorageError):
+    """Charlie is shutting down; nothing was written."""
+
+
+class EpisodeNotFound(StorageError):
+    """No entry has this uuid."""
+
+    def __init__(self, uuid: str) -> None:
+        super().__init__(f"no entry {uuid!r}: 'charlie list' shows the entries there are")
+        self.uuid = uuid
+
+
+class EntityNotFound(StorageError):
+    """No person, place, group or activity goes by this name or uuid."""
+
+    def __init__(self) -> None:
+        super().__init__("nothing by that name: 'charlie entities' shows what is known")
+
+
+class InferenceError(CharlieError):
+    """A model could not do what was asked."""
+
+
+class ReadingUnavailable(InferenceError):
+    """No model can read at present: entries stay pending and the queue waits as a whole."""
+
+
+class WeightsMissing(ReadingUnavailable):
+    """The weights file is not where the settings say."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"no model file at {path}: choose one with 'charlie models use PATH'")
+        self.path = path
+
+
+class WeightsUnusable(ReadingUnavailable):
+    """The weights file is there and cannot be used: truncated, not GGUF, wrong kind, or it crashed."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path.name} cannot be used: {reason}. Choose another with 'charlie models use PATH'")
+        self.path = path
+        self.reason = reason
+
+
+class ModelTooLarge(ReadingUnavailable):
+    """The model needs more memory than the machine has free."""
+
+    def __init__(self, name: str, need_bytes: int, available_bytes: int) -> None:
+        super().__init__(
+            f"{name} needs {need_bytes / 2**20:,.0f} MB and {available_bytes / 2**20:,.0f} MB are free: "
+            "close other programs, choose a smaller model with 'charlie models use PATH', "
+            "or set memory_override = true"
+        )
+        self.need_bytes = need_bytes
+        self.available_bytes = available_bytes
+
+
+class ReadingFailed(InferenceError):
+    """This entry could not be read this time; it is tried again, then given up."""
+
+
+class ContextOverflow(ReadingFailed):
+    """A prompt is longer than the model's context."""
+
+    def __init__(self, n_tokens: int, limit_tokens: int) -> None:
+        super().__init__(f"a prompt of {n_tokens} tokens does not fit a context of {limit_tokens}")
+        self.n_tokens = n_tokens
+        self.limit_tokens = limit_tokens
+
+
+class AnswerUnreadable(ReadingFailed):
+    """The model's answer does not validate, or ended at the token limit."""
+
+    def __init__(self, n_chars: int, problem: str) -> None:
+        super().__init__(f"the model's answer of {n_chars} characters {problem}")
+        self.n_chars = n_chars
+
+
+class Stopped(Exception):  # noqa: N818 - not an error: nothing went wrong
+    """The task saw the shutdown event and left; its entry stays pending."""

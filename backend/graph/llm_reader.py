@@ -1,0 +1,94 @@
+"""The reader over an instruct model: one DSPy call a piece, every name looked up in the text."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Protocol
+
+import dspy
+
+from backend.domain import EntityType, FoundEntity, Provenance, ReaderKind, Reading, Span
+from backend.errors import AnswerUnreadable, Stopped
+from backend.graph.signatures import FindEntities, NamedThing
+
+
+class LanguageModel(Protocol):
+    """What the reader needs of a DSPy language model."""
+
+    # Context window and the longest answer, tokens.
+    n_ctx_tokens: int
+    max_answer_tokens: int
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a text has."""
+        ...
+
+
+class LlmReader:
+    """Reads with an instruct model; `weights` tells which (see `Provenance`)."""
+
+    # The model is asked for names, not for how sure it is.
+    CONFIDENCE = 1.0
+
+    def __init__(self, lm: LanguageModel, weights: str) -> None:
+        self._lm = lm
+        self._adapter = dspy.JSONAdapter()
+        self._predict = dspy.Predict(FindEntities)
+        self.provenance = Provenance(ReaderKind.LLM, weights, prompt_hash())
+
+    @property
+    def max_text_tokens(self) -> int:
+        """What is left of the context for the entry once instructions and answer have their room."""
+        instructions = self._adapter.format(FindEntities, [], {"written_on": _day(datetime.min), "entry": ""})
+        # Each message is wrapped by the model's template: a dozen tokens at the most in those that are listed.
+        n_fixed = sum(self._lm.count_tokens(str(message["content"])) + 16 for message in instructions)
+        return max(64, self._lm.n_ctx_tokens - self._lm.max_answer_tokens - n_fixed)
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a text has."""
+        return self._lm.count_tokens(text)
+
+    def read(self, text: str, reference_time: datetime, *, stopping: Callable[[], bool]) -> Reading:
+        """What the model finds in the text.
+
+        Raises:
+            Stopped: shutdown began.
+            AnswerUnreadable: the answer does not validate, or ended at the token limit.
+        """
+        if stopping():
+            raise Stopped
+        with dspy.context(lm=self._lm, adapter=self._adapter, disable_history=True):
+            try:
+                answer = self._predict(written_on=_day(reference_time), entry=text)
+            except dspy.utils.exceptions.AdapterParseError as error:
+                # It quotes the answer, which quotes the entry.
+                raise AnswerUnreadable(len(str(error)), "does not fit its schema") from None
+        found = (_found(thing, text) for thing in answer.entities)
+        return Reading(tuple(entity for entity in found if entity.spans), self.provenance)
+
+
+def prompt_hash() -> str:
+    """What the reader is told and how it may answer, as 16 hex digits of SHA-256."""
+    told = json.dumps([FindEntities.instructions, NamedThing.model_json_schema()], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def _found(thing: NamedThing, text: str) -> FoundEntity:
+    spans = tuple(Span(start, end, text[start:end], LlmReader.CONFIDENCE) for start, end in _places(thing.surface, text))
+    return FoundEntity(thing.surface, EntityType(thing.type), spans)
+
+
+def _places(surface: str, text: str) -> Iterator[tuple[int, int]]:
+    stripped = surface.strip()
+    if stripped:
+        # Whole words only: "Al" is not in "Also". Scripts without spaces have no word boundary to ask for.
+        before = r"(?<!\w)" if stripped[0].isascii() and stripped[0].isalnum() else ""
+        after = r"(?!\w)" if stripped[-1].isascii() and stripped[-1].isalnum() else ""
+        for match in re.finditer(before + re.escape(stripped) + after, text):
+            yield match.span()
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment:%A}, {moment.date().isoformat()}"

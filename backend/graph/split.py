@@ -1,0 +1,47 @@
+"""Pure: cut a text that is longer than a model's context at sentence ends, and find where it was cut."""
+
+from collections.abc import Callable, Iterator
+
+from backend.text import sentences
+
+
+def pieces(text: str, count_tokens: Callable[[str], int], limit_tokens: int | None) -> Iterator[tuple[int, str]]:
+    """Pieces of `text` of at most `limit_tokens`, each with its offset in code points; together they cover every sentence.
+
+    One piece, the text itself, when it fits or there is no limit. Only a sentence longer than the limit is cut inside.
+    """
+    if limit_tokens is None or count_tokens(text) <= limit_tokens:
+        yield 0, text
+        return
+    start = end = 0
+    used = 0
+    for first, last in _short_sentences(text, count_tokens, limit_tokens):
+        # One for the white space between two sentences, which may be a token of its own.
+        cost = count_tokens(text[first:last]) + 1
+        if end > start and used + cost > limit_tokens:
+            yield start, text[start:end]
+            start, used = first, 0
+        if used == 0:
+            start = first
+        end, used = last, used + cost
+    if end > start:
+        yield start, text[start:end]
+
+
+def _short_sentences(text: str, count_tokens: Callable[[str], int], limit_tokens: int) -> Iterator[tuple[int, int]]:
+    for start, end in sentences(text):
+        yield from _halves(text, start, end, count_tokens, limit_tokens)
+
+
+def _halves(
+    text: str, start: int, end: int, count_tokens: Callable[[str], int], limit_tokens: int
+) -> Iterator[tuple[int, int]]:
+    # A token is at least one byte and a code point at most four: shorter than this always fits.
+    if (end - start) * 4 < limit_tokens or count_tokens(text[start:end]) + 1 <= limit_tokens or end - start < 2:
+        yield start, end
+        return
+    middle = (start + end) // 2
+    space = text.rfind(" ", start + 1, middle)
+    cut = space if space > start else middle
+    yield from _halves(text, start, cut, count_tokens, limit_tokens)
+    yield from _halves(text, cut, end, count_tokens, limit_tokens)

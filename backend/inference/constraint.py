@@ -1,0 +1,85 @@
+"""Keeps an answer inside a JSON schema while it is written, by llguidance.
+
+The best token is asked about first and the whole vocabulary only when it is refused: 0.15 ms a token with 151,936
+of them, where llama.cpp's own grammar sampler takes 13 to 32.
+"""
+
+import json
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+from llguidance import LLMatcher, LLTokenizer
+from llguidance.llamacpp import lltokenizer_from_vocab
+from numpy.typing import NDArray
+
+from backend.errors import InferenceError
+from backend.inference.loader import LoadedModel
+
+# Compiled schemas that are remembered; the application has a handful.
+_KEPT_SCHEMAS: Final = 16
+
+
+class Constraint:
+    """Where one answer stands in its schema."""
+
+    def __init__(self, matcher: LLMatcher, n_vocab: int) -> None:
+        self._matcher = matcher
+        self._n_vocab = n_vocab
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the answer is complete and nothing may follow."""
+        return bool(self._matcher.is_stopped())
+
+    def allows(self, token: int) -> bool:
+        """Whether `token` may come next."""
+        return bool(self._matcher.validate_tokens([token]) == 1)
+
+    def mask(self) -> NDArray[np.bool_]:
+        """For every token of the vocabulary, whether it may come next."""
+        bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        return np.unpackbits(bits, bitorder="little", count=self._n_vocab).view(np.bool_)
+
+    def accept(self, token: int) -> None:
+        """Go on after `token`. Raises InferenceError when it was not allowed."""
+        if not self._matcher.consume_token(token):
+            raise InferenceError("the answer left its schema")  # the matcher's own words quote the answer
+
+
+class ConstraintMaker:
+    """Makes constraints for one model's vocabulary; building it takes about a second for 151,936 tokens."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self._n_vocab = model.n_vocab
+        ends = [token for token in range(model.n_vocab) if model.ends_answer(token)]
+        with model.lock:
+            self._tokenizer: LLTokenizer = lltokenizer_from_vocab(model.vocab, eos_token=ends or None)
+        self._matcher = lru_cache(_KEPT_SCHEMAS)(self._compile)
+
+    def constraint(self, schema: dict[str, Any]) -> Constraint:
+        """A fresh constraint. Raises InferenceError when the schema cannot be compiled."""
+        return Constraint(self._matcher(json.dumps(schema)).deep_copy(), self._n_vocab)
+
+    def _compile(self, schema: str) -> LLMatcher:
+        # With free white space a weak model pads with newlines until its limit.
+        closed = {**_closed(json.loads(schema)), "x-guidance": {"whitespace_flexible": False}}
+        try:
+            matcher = LLMatcher(self._tokenizer, LLMatcher.grammar_from_json_schema(closed), log_level=0)
+        except ValueError as error:
+            raise InferenceError(f"the answer's schema cannot be used: {error}") from None
+        if matcher.is_error():
+            raise InferenceError(f"the answer's schema cannot be used: {matcher.get_error()[:300]}")
+        return matcher
+
+
+def _closed(schema: Any) -> Any:
+    """`schema` with objects that hold their named properties only: JSON Schema's default admits any others."""
+    if isinstance(schema, list):
+        return [_closed(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {key: _closed(part) for key, part in schema.items()}
+    if schema.get("type") == "object" and isinstance(schema.get("properties"), dict):
+        inner.setdefault("additionalProperties", False)
+    return inner

@@ -1,0 +1,43 @@
+"""Sentence vectors for search and for telling entities apart: MiniLM through llama.cpp."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from backend.inference.encoder import Encoder, Floats
+from backend.inference.loader import LoadedModel
+
+_CLS, _SEP = 101, 102
+
+
+class Embedder:
+    """Turns texts into vectors whose dot product is their likeness; thread-safe as far as its model is."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self._model = model
+        self._encoder = Encoder(model)
+
+    @property
+    def n_dimensions(self) -> int:
+        """Length of a vector."""
+        return self._model.n_embd
+
+    def embed(self, texts: Sequence[str]) -> Floats:
+        """One row a text: (n, 384) float32, of length 1; (0, 384) for no texts.
+
+        A text longer than the encoder's window is cut into windows, and the windows' means are averaged by length.
+        """
+        rows = np.zeros((len(texts), self.n_dimensions), dtype=np.float32)
+        windows = [(row, window) for row, text in enumerate(texts) for window in self._windows(text)]
+        vectors = self._encoder.encode([window for _, window in windows], pooled=True)
+        for (row, window), vector in zip(windows, vectors, strict=True):
+            rows[row] += vector * len(window)
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        normed: Floats = rows / np.maximum(lengths, np.finfo(np.float32).tiny)
+        return normed
+
+    def _windows(self, text: str) -> Iterator[list[int]]:
+        tokens = self._model.tokenize(text)
+        size = self._encoder.window - 2
+        for start in range(0, max(len(tokens), 1), size):
+            yield [_CLS, *tokens[start : start + size], _SEP]

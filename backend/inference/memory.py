@@ -1,0 +1,58 @@
+"""What a model will need, what is there, and giving memory back."""
+
+import ctypes
+import gc
+import sys
+from functools import cache
+from typing import Any, Final
+
+import psutil
+
+from backend.inference.gguf_header import Header
+
+# Buffers of llama.cpp and of the interpreter that go with any model.
+_OVERHEAD_BYTES: Final = 48 * 2**20
+# Keys and values are kept as 16-bit numbers.
+_KV_VALUE_BYTES: Final = 2
+# The schema checker keeps a tree of the vocabulary: 60 MB for 151,936 tokens.
+_CHECKER_BYTES_PER_TOKEN: Final = 420
+
+
+def need_bytes(header: Header, *, n_ctx_tokens: int, n_batch: int, writes_answers: bool) -> int:
+    """Bytes a model takes while it works: weights, keys and values of the whole context, buffers."""
+    width = header.number("embedding_length")
+    compute = 4 * n_batch * (8 * width + 2 * header.number("feed_forward_length", 4 * width))
+    if not writes_answers:
+        return header.size_bytes + compute + 4 * n_batch * header.n_vocab + _OVERHEAD_BYTES
+    heads = max(1, header.number("attention.head_count", 1))
+    heads_kv = header.number("attention.head_count_kv", heads)
+    size_k = header.number("attention.key_length", width // heads)
+    size_v = header.number("attention.value_length", width // heads)
+    kv = header.number("block_count") * n_ctx_tokens * heads_kv * (size_k + size_v) * _KV_VALUE_BYTES
+    return header.size_bytes + kv + compute + _CHECKER_BYTES_PER_TOKEN * header.n_vocab + _OVERHEAD_BYTES
+
+
+def available_bytes() -> int:
+    """Bytes that programs can still have without swapping, the file cache that can be dropped included."""
+    return int(psutil.virtual_memory().available)
+
+
+def resident_mb() -> float:
+    """Memory of this process that is in RAM, MiB."""
+    return float(psutil.Process().memory_info().rss) / 2**20
+
+
+def give_back() -> None:
+    """Return freed memory to the system: collect cycles, and on Linux have the allocator let go of its free pages."""
+    gc.collect()
+    libc = _libc()
+    if libc is not None:
+        libc.malloc_trim(0)
+
+
+@cache
+def _libc() -> Any:
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None)
+    return libc if hasattr(libc, "malloc_trim") else None  # musl has none

@@ -1,0 +1,161 @@
+"""Tries a weights file in a child process first: what crashes there does not take the journal with it.
+
+On CPUs with AMX inside some virtual machines llama.cpp's repacked matrices fault, other files crash with a GPU, and
+a damaged one can crash anywhere. So each file is loaded and decoded once, with the quickest settings first; the
+first that live are remembered by file, settings and library version, and so is a file that none suits.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from backend.errors import Stopped, WeightsUnusable
+from backend.inference.bindings import library_version
+from backend.inference.loader import LoadSettings, load_model
+from backend.inference.weights import quick_key, read_json, write_json
+from backend.settings import CHECKOUT
+
+_CACHE_NAME: Final = "probes.json"
+# A file of 8 GB on a slow disk, read and decoded.
+_TIMEOUT_S: Final = 180.0
+_LOOK_EVERY_S: Final = 0.1
+# The child's own verdict, told apart from a crash.
+_REFUSED: Final = 3
+# The context the child makes: enough to decode, too little to matter.
+_N_CTX: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Prober:
+    """Finds the settings under which a weights file does not crash."""
+
+    cache_dir: Path
+    # The child; a test puts one that crashes here.
+    command: Sequence[str] = (sys.executable, "-m", "backend.inference.probe")
+    timeout_s: float = _TIMEOUT_S
+
+    def safe_settings(
+        self, path: Path, wanted: LoadSettings, *, stopping: Callable[[], bool] = lambda: False
+    ) -> LoadSettings:
+        """The quickest of `wanted` and what is safer than it with which the file at `path` decodes.
+
+        Takes the time of a load or more when the file is new, a millisecond afterwards.
+
+        Raises:
+            WeightsUnusable: none works; the reason is remembered too.
+            Stopped: `stopping` said so.
+        """
+        key = self._key(path, wanted)
+        remembered = read_json(self.cache_dir / _CACHE_NAME)
+        known = remembered.get(key)
+        if isinstance(known, dict):
+            return _recalled(path, wanted, known)
+        reason = ""
+        for settings in _safer_and_safer(wanted):
+            reason = self._try(path, settings, stopping)
+            if not reason:
+                verdict: dict[str, object] = {
+                    "use_extra_bufts": settings.use_extra_bufts,
+                    "n_gpu_layers": settings.n_gpu_layers,
+                }
+                write_json(self.cache_dir / _CACHE_NAME, {**remembered, key: verdict})
+                return settings
+        write_json(self.cache_dir / _CACHE_NAME, {**remembered, key: {"refused": reason}})
+        raise WeightsUnusable(path, reason)
+
+    def _key(self, path: Path, wanted: LoadSettings) -> str:
+        marks = (quick_key(path), wanted.kind, wanted.n_gpu_layers, wanted.use_extra_bufts, library_version())
+        return "|".join(str(mark) for mark in marks)
+
+    def _try(self, path: Path, settings: LoadSettings, stopping: Callable[[], bool]) -> str:
+        """Why the child did not get through, or nothing."""
+        call = [*self.command, str(path), json.dumps(asdict(settings))]
+        environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
+        with subprocess.Popen(
+            call,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env=environment,
+        ) as child:
+            try:
+                said = self._wait(child, stopping)
+            finally:
+                if child.poll() is None:
+                    child.kill()
+        if child.returncode == 0:
+            return ""
+        if child.returncode == _REFUSED:
+            return said
+        if said == "timeout":
+            return f"it did not answer within {self.timeout_s:.0f} s when it was tried"
+        return f"llama.cpp crashed when it was tried (exit status {child.returncode})"
+
+    def _wait(self, child: subprocess.Popen[bytes], stopping: Callable[[], bool]) -> str:
+        left_s = self.timeout_s
+        while left_s > 0:
+            try:
+                said, _ = child.communicate(timeout=_LOOK_EVERY_S)
+            except subprocess.TimeoutExpired:
+                left_s -= _LOOK_EVERY_S
+                if stopping():
+                    raise Stopped from None
+            else:
+                return said.decode("utf-8", "replace").strip()[:300]
+        return "timeout"
+
+
+def _recalled(path: Path, wanted: LoadSettings, known: dict[str, object]) -> LoadSettings:
+    if "refused" in known:
+        raise WeightsUnusable(path, str(known["refused"]))
+    layers = known.get("n_gpu_layers", 0)
+    return replace(
+        wanted,
+        use_extra_bufts=bool(known.get("use_extra_bufts", False)),
+        n_gpu_layers=layers if isinstance(layers, int) else 0,
+    )
+
+
+def _safer_and_safer(wanted: LoadSettings) -> Iterator[LoadSettings]:
+    yield wanted
+    if wanted.use_extra_bufts:
+        yield replace(wanted, use_extra_bufts=False)
+    if wanted.n_gpu_layers:
+        yield replace(wanted, use_extra_bufts=False, n_gpu_layers=0)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """What the child does: load the file, decode a few tokens, leave. Exit status 3 when it is refused in order."""
+    from backend.inference.encoder import Encoder  # numpy: only the child decodes, 0.05 s
+    from backend.inference.engine import Engine
+
+    path, settings = Path(arguments[0]), LoadSettings(**json.loads(arguments[1]))
+    try:
+        model = load_model(
+            path,
+            kind=settings.kind,
+            n_ctx_tokens=min(settings.n_ctx_tokens, _N_CTX),
+            n_threads=settings.n_threads,
+            n_gpu_layers=settings.n_gpu_layers,
+            use_extra_bufts=settings.use_extra_bufts,
+        )
+    except WeightsUnusable as error:
+        os.write(1, error.reason.encode())
+        return _REFUSED
+    tokens = list(range(1, 65))
+    if settings.kind == "llm":
+        Engine(model).try_out(tokens, n_more=4)
+    else:
+        Encoder(model).encode([tokens], pooled=settings.kind == "embedding")
+    model.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,110 @@
+"""What is left on disk when the process dies in the middle of a model call, and what the next one makes of it.
+
+A marker names the entry and the weights while a model is called. Python's faulthandler writes to a file of its
+own when a native fault ends the process, and only then: that tells a crash from a kill or a power cut.
+"""
+
+import faulthandler
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from backend.services import policy
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A reading that a dead process had begun."""
+
+    uuid: str
+    journal: str
+    weights: str
+    # A native fault ended the process; otherwise it was killed, or the power went.
+    is_crash: bool
+
+
+class Crashes:
+    """The marker and the record of crashes in one folder; used by whoever holds the worker lock."""
+
+    def __init__(self, folder: Path) -> None:
+        self._marker = folder / "in-flight.json"
+        self._fault_log = folder / "fault.log"
+        self._record = folder / "crashed.json"
+        self._fault_file: IO[bytes] | None = None
+
+    def watch(self) -> None:
+        """Have native faults of this process written down (stack frames only). Idempotent."""
+        if self._fault_file is None:
+            self._fault_log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._fault_file = open(self._fault_log, "wb", opener=_private)  # noqa: SIM115 - lives as long as the process
+            faulthandler.enable(self._fault_file, all_threads=False)
+
+    def unwatch(self) -> None:
+        """Stop watching. Idempotent."""
+        if self._fault_file is not None:
+            faulthandler.disable()
+            self._fault_file.close()
+            self._fault_file = None
+
+    @contextmanager
+    def marked(self, uuid: str, journal: str, weights: str) -> Iterator[None]:
+        """Leave a marker as long as a model is called."""
+        self._marker.write_text(json.dumps({"uuid": uuid, "journal": journal, "weights": weights}))
+        try:
+            yield
+        finally:
+            self._marker.unlink(missing_ok=True)
+
+    def take_leftover(self) -> Leftover | None:
+        """The reading that a dead process had begun; asking takes it away. Call before `watch`."""
+        try:
+            raw = json.loads(self._marker.read_text())
+        except (OSError, ValueError):
+            return None
+        is_crash = self._fault_log.exists() and self._fault_log.stat().st_size > 0
+        leftover = Leftover(raw["uuid"], raw["journal"], raw["weights"], is_crash)
+        if is_crash:
+            self._add(leftover)
+        self.forget_leftover()
+        self._fault_log.unlink(missing_ok=True)
+        return leftover
+
+    def forget_leftover(self) -> None:
+        """Drop the marker of a process that was ended on purpose."""
+        self._marker.unlink(missing_ok=True)
+
+    def are_unusable(self, weights: str) -> bool:
+        """Whether two different entries crashed on these weights."""
+        return policy.are_unusable(len(self._crashed().get(weights, [])))
+
+    def any_recorded(self) -> bool:
+        """Whether a reading ever ended in a native crash here: worth a process of its own."""
+        return self._record.exists()
+
+    def forgive(self) -> None:
+        """Forget all crashes: the person chose another model, or asked to try again."""
+        self._record.unlink(missing_ok=True)
+
+    def _add(self, leftover: Leftover) -> None:
+        crashed = self._crashed()
+        entries = crashed.setdefault(leftover.weights, [])
+        if leftover.uuid not in entries:
+            entries.append(leftover.uuid)
+        fresh = self._record.with_suffix(".new")
+        fresh.write_text(json.dumps(crashed))
+        fresh.replace(self._record)
+
+    def _crashed(self) -> dict[str, list[str]]:
+        try:
+            recorded: dict[str, list[str]] = json.loads(self._record.read_text())
+        except (OSError, ValueError):
+            return {}
+        return recorded
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)

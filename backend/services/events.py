@@ -1,0 +1,99 @@
+"""One stream of changes, over Redis pub/sub: whoever shows something hears that it changed, in every process."""
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import redis
+
+from backend.database import keys
+from backend.database.connection import translated
+from backend.domain import Change, ChangeKind
+from backend.errors import StorageError
+
+_RECONNECT_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Events:
+    """Publishes changes and hands them to subscribers from one background thread. Nothing is stored."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._callbacks: list[Callable[[Change], None]] = []
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._pubsub: Any = None
+
+    def publish(self, change: Change) -> None:
+        """Tell everybody; lost when the server cannot be reached, since listeners ask again when it is back."""
+        message = {"kind": change.kind.value, "uuid": change.uuid, "journal": change.journal, "detail": dict(change.detail)}
+        try:
+            with translated():
+                self._client.publish(keys.EVENTS_CHANNEL, json.dumps(message))
+        except StorageError as error:
+            _log.debug("a change could not be told: %s", error)
+
+    def subscribe(self, callback: Callable[[Change], None]) -> Callable[[], None]:
+        """Have `callback` called with every change, from a background thread; call what is returned to end it."""
+        with self._lock:
+            self._callbacks.append(callback)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._listen, name="events", daemon=True)
+                self._thread.start()
+
+        def unsubscribe() -> None:
+            with self._lock:
+                if callback in self._callbacks:
+                    self._callbacks.remove(callback)
+
+        return unsubscribe
+
+    def close(self) -> None:
+        """End the background thread. Idempotent."""
+        self._closing.set()
+        pubsub, self._pubsub = self._pubsub, None
+        connection = getattr(pubsub, "connection", None)
+        if connection is not None:
+            # Shuts the socket the thread is blocked on; it sees a connection error, then the flag.
+            connection.disconnect()
+        if self._thread is not None:
+            self._thread.join(timeout=1.0)
+
+    def _listen(self) -> None:
+        is_first = True
+        while not self._closing.is_set():
+            try:
+                with translated():
+                    self._follow(is_first)
+            except (StorageError, ValueError, OSError):
+                # ValueError and OSError: the socket was closed under the thread by `close`.
+                is_first = False
+                self._closing.wait(_RECONNECT_S)
+
+    def _follow(self, is_first: bool) -> None:
+        pubsub = self._client.pubsub(ignore_subscribe_messages=True)
+        pubsub.subscribe(keys.EVENTS_CHANNEL)
+        self._pubsub = pubsub
+        if not is_first:
+            # What was told in between is lost: have everything asked for again.
+            self._hand_out(Change(ChangeKind.WORKER))
+        while not self._closing.is_set():
+            message = pubsub.get_message(timeout=None)
+            if message and message["type"] == "message":
+                self._hand_out(_change(message["data"]))
+
+    def _hand_out(self, change: Change) -> None:
+        with self._lock:
+            callbacks = list(self._callbacks)
+        for callback in callbacks:
+            callback(change)
+
+
+def _change(data: str) -> Change:
+    raw = json.loads(data)
+    return Change(ChangeKind(raw["kind"]), raw["uuid"], raw["journal"], raw["detail"])

@@ -1,0 +1,32 @@
+"""Write a choice to `<home>/charlie.toml`, keeping the person's own comments and order."""
+
+import os
+from pathlib import Path
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
+from backend.errors import SettingsError
+
+
+def save_setting(home: Path, key: str, value: str | int | bool | None) -> None:
+    """Set a key, or remove it with None; replaced by rename, so that a crash leaves the old file.
+
+    Raises:
+        SettingsError: the file is not TOML, or cannot be written.
+    """
+    path = home / "charlie.toml"
+    try:
+        document = tomlkit.parse(path.read_text("utf-8")) if path.exists() else tomlkit.document()
+        if value is None:
+            document.pop(key, None)
+        else:
+            document[key] = value
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = path.with_name(f".charlie.toml.{os.getpid()}")
+        fresh.write_text(tomlkit.dumps(document), "utf-8")
+        fresh.replace(path)
+    except TOMLKitError as error:
+        raise SettingsError(key, str(path), f"the file is not valid TOML ({error})") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(key, str(path), f"the file cannot be changed ({error})") from None

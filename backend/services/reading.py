@@ -1,0 +1,234 @@
+"""Read one entry: which reader, under which lease, and what becomes of the entry when it goes wrong."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from backend.database.redis_ops import PENDING
+from backend.database.stores import Stores
+from backend.domain import (
+    Change,
+    ChangeKind,
+    EpisodeStatus,
+    LedgerEntry,
+    ReaderKind,
+    ReadingOutcome,
+)
+from backend.errors import EpisodeNotFound, ReadingFailed, ReadingUnavailable, Stopped, WeightsUnusable
+from backend.graph.extract_nodes import Reader, extract_nodes
+from backend.inference.manager import ModelManager
+from backend.services import policy
+from backend.services.crashes import Crashes
+from backend.services.events import Events
+from backend.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+type Outcome = dict[str, object]
+ALREADY: Outcome = {"already_processed": True}
+
+
+@dataclass(slots=True)
+class Tally:
+    """What this process has read since it began."""
+
+    read: int = 0
+    failed: int = 0
+    dead: int = 0
+
+
+class ReadingService:
+    """Reads entries, one at a time, in whichever thread calls; one instance a process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        stores: Stores,
+        manager: ModelManager,
+        events: Events,
+        crashes: Crashes,
+        *,
+        wake: Callable[[str, str, int, float], None],
+        on_change: Callable[[], None],
+        stopping: Callable[[], bool],
+    ) -> None:
+        """`wake(uuid, journal, priority, delay_s)` sends the message that has an entry read.
+
+        `on_change` is called when `reading_uuid` or `problem` changes.
+        """
+        self._settings = settings
+        self._stores = stores
+        self._manager = manager
+        self._events = events
+        self._crashes = crashes
+        self._wake = wake
+        self._on_change = on_change
+        self._stopping = stopping
+        self._turn = threading.Lock()
+        self._retry_at_s = 0.0
+        self.tally = Tally()
+        # uuid of the entry that is being read, or empty.
+        self.reading_uuid = ""
+        # Why no entry can be read and what to do; empty while all is well.
+        self.problem = ""
+
+    @property
+    def reader(self) -> ReaderKind:
+        """Who has the last word on a new entry."""
+        return ReaderKind.LLM if self._settings.llm_path else ReaderKind.TAGGER
+
+    def is_paused(self) -> bool:
+        """Whether reading waits for something to change."""
+        return bool(self.problem) and time.monotonic() < self._retry_at_s
+
+    def use(self, settings: Settings) -> None:
+        """Go on with other settings, a new model say, and try at once what was paused."""
+        with self._turn:
+            self._settings = settings
+            self._retry_at_s = 0.0
+
+    def resume(self) -> None:
+        """Try at the next message what was paused."""
+        self._retry_at_s = 0.0
+
+    def has_work(self) -> bool:
+        """Whether a model is worth holding: something is due soon and can be read."""
+        due_by_s = time.time() + policy.HOLD_S
+        return not self.is_paused() and self._stores.ledger.count(*PENDING, due_by_s=due_by_s) > 0
+
+    def draft(self, uuid: str, journal: str) -> Outcome:
+        """Put the tagger's reading in place until the LLM's replaces it."""
+        with self._turn:
+            entry = self._due(uuid)
+            if entry is None or self.reader is ReaderKind.TAGGER:
+                return ALREADY
+            return self._guarded(entry, lambda: self._draft(entry))
+
+    def read(self, uuid: str, journal: str) -> Outcome:
+        """Read an entry if it still waits; counts, or why not. Never raises for what policy can answer.
+
+        One of: `{"episode_uuid", "extracted_count", "new_entities", "resolved_count"}`,
+        `{"already_processed": True}`, `{"stopped": True}`, `{"unavailable": why}`, `{"failed": why, "retry_in_s": s}`,
+        `{"dead": why}`.
+        """
+        with self._turn:
+            entry = self._due(uuid)
+            if entry is None:
+                return ALREADY
+            outcome = self._guarded(entry, lambda: self._read(entry))
+        self._manager.cleanup_if_no_work()
+        return outcome
+
+    def _due(self, uuid: str) -> LedgerEntry | None:
+        entry = self._stores.ledger.get(uuid)
+        if entry is None or entry.status is not EpisodeStatus.PENDING_NODES or entry.due_at_s > time.time():
+            return None
+        return entry
+
+    def _guarded(self, entry: LedgerEntry, action: Callable[[], Outcome]) -> Outcome:
+        self._show(entry.uuid)
+        try:
+            return action()
+        except Stopped:
+            return {"stopped": True}
+        except EpisodeNotFound:
+            # Its node was never written, so it was never acknowledged; or it has been deleted.
+            self._stores.ledger.remove(entry.uuid)
+            return ALREADY
+        except ReadingUnavailable as error:
+            return self._pause(error)
+        except ReadingFailed as error:
+            return self._failed(entry, error)
+        finally:
+            self._show("")
+
+    def _read(self, entry: LedgerEntry) -> Outcome:
+        if self.reader is ReaderKind.LLM:
+            if entry.drafted_revision != entry.revision or not entry.revision:
+                self._draft(entry)
+            if self.is_paused():
+                return {"unavailable": self.problem}
+            outcome = self._read_with_llm(entry)
+        else:
+            outcome = self._read_with_tagger(entry, is_draft=False)
+        self._go_on()
+        if not outcome.is_written or not self._stores.ledger.finish(entry.uuid, entry.revision):
+            # Saved again meanwhile: the newer revision has its own message.
+            return ALREADY
+        self.tally.read += 1
+        self._events.publish(Change(ChangeKind.READ, entry.uuid, entry.journal))
+        _log.info("read %s: %d entities, %d new", entry.uuid, outcome.n_entities, outcome.n_new)
+        return {
+            "episode_uuid": entry.uuid,
+            "extracted_count": outcome.n_entities,
+            "new_entities": outcome.n_new,
+            "resolved_count": outcome.n_known,
+        }
+
+    def _draft(self, entry: LedgerEntry) -> Outcome:
+        if self._read_with_tagger(entry, is_draft=True).is_written:
+            self._events.publish(Change(ChangeKind.READ, entry.uuid, entry.journal))
+        return {"drafted": True}
+
+    def _read_with_tagger(self, entry: LedgerEntry, *, is_draft: bool) -> ReadingOutcome:
+        with self._manager.lease("tagger") as tagger:
+            return self._extract(entry, tagger, is_draft=is_draft)
+
+    def _read_with_llm(self, entry: LedgerEntry) -> ReadingOutcome:
+        from backend.graph.llm_reader import LlmReader  # dspy costs 0.6 s and 49 MB
+
+        with self._manager.lease("llm") as lm:
+            return self._extract(entry, LlmReader(lm, lm.weights), is_draft=False)
+
+    def _extract(self, entry: LedgerEntry, reader: Reader, *, is_draft: bool) -> ReadingOutcome:
+        weights = reader.provenance.weights
+        if self._crashes.are_unusable(weights):
+            path = self._settings.llm_path or self._settings.models_dir
+            raise WeightsUnusable(path, "reading two different entries with it crashed")
+        episode = self._stores.episodes.get(entry.uuid, entry.journal)
+        with self._crashes.marked(entry.uuid, entry.journal, weights):
+            return extract_nodes(
+                episode, reader, self._stores, revision=entry.revision, is_draft=is_draft, stopping=self._stopping
+            )
+
+    def _pause(self, error: ReadingUnavailable) -> Outcome:
+        self.problem = str(error)
+        self._retry_at_s = time.monotonic() + policy.PAUSE_S
+        _log.warning("reading is paused: %s", error)
+        self._on_change()
+        return {"unavailable": self.problem}
+
+    def _go_on(self) -> None:
+        if self.problem:
+            self.problem = ""
+            self._on_change()
+            for entry in self._stores.ledger.entries(*PENDING):
+                self._wake(entry.uuid, entry.journal, entry.priority, 0.0)
+
+    def _failed(self, entry: LedgerEntry, error: ReadingFailed) -> Outcome:
+        n_attempts = entry.attempts + 1
+        _log.warning("reading %s failed (%d): %s", entry.uuid, n_attempts, error)
+        self.tally.failed += 1
+        decision = policy.after_failure(n_attempts, str(error))
+        if isinstance(decision, policy.GiveUp):
+            return self.give_up(entry, decision.reason, attempts=n_attempts)
+        due_at_s = time.time() + decision.delay_s
+        fields = {"attempts": n_attempts, "reason": str(error)}
+        self._stores.ledger.move(entry.uuid, EpisodeStatus.PENDING_NODES, due_at_s=due_at_s, **fields)
+        self._wake(entry.uuid, entry.journal, entry.priority, decision.delay_s)
+        self._events.publish(Change(ChangeKind.QUEUED, entry.uuid, entry.journal))
+        return {"failed": str(error), "retry_in_s": decision.delay_s}
+
+    def give_up(self, entry: LedgerEntry, reason: str, **fields: int) -> Outcome:
+        """Set an entry aside with the reason; the person may have it tried again."""
+        self.tally.dead += 1
+        self._stores.ledger.move(entry.uuid, EpisodeStatus.DEAD, reason=reason, **fields)
+        self._events.publish(Change(ChangeKind.QUEUED, entry.uuid, entry.journal))
+        return {"dead": reason}
+
+    def _show(self, uuid: str) -> None:
+        self.reading_uuid = uuid
+        self._on_change()
+

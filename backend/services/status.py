@@ -1,0 +1,78 @@
+"""One snapshot of what goes on; asking costs a few reads and never wakes a model."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import redis
+
+from backend.database import keys
+from backend.database.connection import translated
+from backend.database.redis_ops import PENDING
+from backend.database.stores import Stores
+from backend.domain import EpisodeStatus, ModelState, ModelStatus, Status
+
+NO_MODEL = ModelStatus(ModelState.UNLOADED, "", "", 0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """What the process that runs the worker says of itself."""
+
+    pid: int
+    model: ModelStatus
+    reading_uuid: str = ""
+    problem: str = ""
+
+
+class Board:
+    """Where the worker writes its state for other processes to see; the last one stays when it ends."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def write(self, state: WorkerState) -> None:
+        """Replace the state."""
+        with translated():
+            self._client.set(keys.WORKER, json.dumps(asdict(state)))
+
+    def read(self) -> WorkerState | None:
+        """The state as last written; None before the first worker."""
+        with translated():
+            raw = self._client.get(keys.WORKER)
+        if not raw:
+            return None
+        state = json.loads(raw)  # type: ignore[arg-type]  # decoded to str
+        model = state.pop("model")
+        return WorkerState(model=ModelStatus(**model | {"state": ModelState(model["state"])}), **state)
+
+
+def snapshot(
+    stores: Stores,
+    *,
+    reader: str,
+    own: WorkerState | None,
+    holder_pid: int | None,
+    read_board: Callable[[], WorkerState | None],
+    own_pid: int,
+) -> Status:
+    """What is going on; `own` is this process's worker, `holder_pid` who holds the worker lock."""
+    if holder_pid is None:
+        state, worker = None, "nobody"
+    elif holder_pid == own_pid and own is not None:
+        state, worker = own, "this process"
+    else:
+        state, worker = read_board(), f"process {holder_pid}"
+    if state is None or state.pid != holder_pid:
+        state = WorkerState(holder_pid or 0, NO_MODEL)
+    ledger = stores.ledger
+    return Status(
+        journals={name: stores.schema.n_episodes(name) for name in stores.schema.journals()},
+        pending=ledger.count(*PENDING),
+        dead=ledger.count(EpisodeStatus.DEAD),
+        model=state.model,
+        reader=reader,
+        reading_uuid=state.reading_uuid,
+        problem=state.problem,
+        worker=worker,
+    )

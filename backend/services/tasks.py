@@ -1,0 +1,58 @@
+"""Thin shells: a Huey message becomes a call of the bound Runtime. The ledger decides whether there is anything to do.
+
+`huey_consumer backend.services.tasks.huey -k thread -w 1 -v` runs the same worker from another terminal.
+"""
+
+from backend.services.queue import huey
+from backend.services.runtime import current
+
+# Drafts take milliseconds and go before everything; waking a worker so that it can stop, before that.
+_PRIORITY_DRAFT = 100
+_PRIORITY_WAKE = 1000
+
+
+@huey.task()  # type: ignore[untyped-decorator]  # huey ships no types
+def extract_nodes_task(episode_uuid: str, journal: str) -> dict[str, object]:
+    """Read an entry if it still waits; see `ReadingService.read` for what comes back."""
+    return current().work.reading.read(episode_uuid, journal)
+
+
+@huey.task(priority=_PRIORITY_DRAFT)  # type: ignore[untyped-decorator]  # huey ships no types
+def draft_nodes_task(episode_uuid: str, journal: str) -> dict[str, object]:
+    """Show the tagger's reading of an entry until the instruct model's replaces it."""
+    return current().work.reading.draft(episode_uuid, journal)
+
+
+@huey.task(priority=_PRIORITY_WAKE)  # type: ignore[untyped-decorator]  # huey ships no types
+def wake_task() -> None:
+    """Nothing: a worker that waits for messages sees that it is to stop."""
+
+
+@huey.on_startup()  # type: ignore[untyped-decorator]  # huey ships no types
+def begin() -> None:
+    """Wait until no other worker runs, then put right what a dead one left."""
+    current().work.begin()
+
+
+@huey.on_shutdown()  # type: ignore[untyped-decorator]  # huey ships no types
+def end() -> None:
+    """Unload the models and let the next worker in."""
+    current().work.end()
+
+
+def send(uuid: str, journal: str, priority: int, delay_s: float = 0.0, *, with_draft: bool = False) -> None:
+    """Ask the worker, wherever it runs, to read an entry; in immediate mode nothing is sent."""
+    if huey.immediate:
+        return
+    if with_draft:
+        draft_nodes_task(uuid, journal)
+    if delay_s > 0:
+        extract_nodes_task.schedule(args=(uuid, journal), delay=delay_s, priority=priority)
+    else:
+        extract_nodes_task(uuid, journal, priority=priority)
+
+
+def awaited() -> set[str]:
+    """The uuids for which a message to read them is queued or scheduled."""
+    messages = [*huey.pending(), *huey.scheduled()]
+    return {message.args[0] for message in messages if message.name == extract_nodes_task.task_class.__name__}

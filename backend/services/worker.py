@@ -1,0 +1,208 @@
+"""Start, watch and stop the consumer: in a thread of this process, or in a child of it.
+
+`python -m backend.services.worker` is that child.
+"""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any, Protocol
+
+from backend.errors import StorageError
+from backend.services import runtime as runtimes
+from backend.settings import CHECKOUT, Settings, load_settings
+
+# Between two looks at whether the worker thread lives and something was forgotten; costs no Redis command.
+_TICK_S = 5.0
+# What a model call may take to notice that it is to stop.
+_STOP_S = 1.5
+# Restarts of a child that ended by itself wait 1, 2, 4 … seconds.
+_MAX_BACKOFF_S = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+class Worker(Protocol):
+    """Whatever reads entries for this process."""
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        ...
+
+    def stop(self, timeout_s: float = _STOP_S) -> bool:
+        """End within the time; False when something is still in a native call. Idempotent."""
+        ...
+
+
+class ThreadWorker:
+    """Huey's consumer in threads of this process, without its signal handlers."""
+
+    def __init__(self, runtime: "runtimes.Runtime") -> None:
+        self._runtime = runtime
+        self._stopping = runtime.stopping
+        self._consumer: Any = None
+        self._thread = threading.Thread(target=self._run, name="worker-watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin in the background: the imports alone take half a second."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = _STOP_S) -> bool:
+        """End the consumer; False when its thread is still busy after `timeout_s`."""
+        self._stopping.set()
+        deadline_s = time.monotonic() + timeout_s
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        consumer = self._consumer
+        if consumer is None:
+            return not self._thread.is_alive()
+        _wake_up()
+        threads = [thread for _, thread in consumer.worker_threads] + [consumer.scheduler]
+        for thread in threads:
+            thread.join(max(0.0, deadline_s - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
+
+    def _run(self) -> None:
+        _be_nice(self._runtime.settings.worker_nice)
+        # Both cost half a second together and would delay the first screen.
+        from backend.services.consumer import QuietConsumer
+        from backend.services.tasks import huey
+
+        try:
+            consumer = QuietConsumer(huey)
+            if self._stopping.is_set():
+                return
+            consumer.start()
+            self._consumer = consumer
+            while not self._stopping.wait(_TICK_S):
+                consumer.check_worker_health()
+                self._runtime.work.tick()
+            consumer.stop_flag.set()
+        except StorageError:
+            _log.exception("the worker could not start")
+
+
+class ProcessWorker:
+    """The same consumer in a child of this process, which ends with it however it ends."""
+
+    def __init__(self, settings: Settings, stopping: threading.Event) -> None:
+        self._settings = settings
+        self._stopping = stopping
+        self._child: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._watch, name="worker-watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin in the background."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = _STOP_S) -> bool:
+        """Close the child's standard input, which tells it to end; kill it when it does not."""
+        self._stopping.set()
+        child = self._child
+        if child is not None:
+            _close_input(child)
+            try:
+                child.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                from backend.services.crashes import Crashes
+
+                child.kill()
+                child.wait()
+                # Killed on purpose: the entry it was reading is not to blame.
+                Crashes(self._settings.run_dir).forget_leftover()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return True
+
+    def _watch(self) -> None:
+        backoff_s = 1.0
+        while not self._stopping.is_set():
+            started_s = time.monotonic()
+            self._child = self._spawn()
+            if self._stopping.is_set():
+                _close_input(self._child)
+            status = self._child.wait()
+            if self._stopping.is_set():
+                return
+            _log.warning("the worker's process ended (status %s); it is started again", status)
+            backoff_s = 1.0 if time.monotonic() - started_s > _MAX_BACKOFF_S else min(backoff_s * 2, _MAX_BACKOFF_S)
+            self._stopping.wait(backoff_s / 2)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        self._settings.logs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = os.pathsep.join(part for part in (str(CHECKOUT), os.environ.get("PYTHONPATH", "")) if part)
+        log_fd = os.open(self._settings.logs_dir / "worker.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+        try:
+            return subprocess.Popen(
+                [sys.executable, "-m", "backend.services.worker"],
+                stdin=subprocess.PIPE,
+                stdout=log_fd,
+                stderr=log_fd,
+                env=os.environ | {"CHARLIE_HOME": str(self._settings.home), "PYTHONPATH": path},
+                start_new_session=True,
+                umask=0o077,
+            )
+        finally:
+            os.close(log_fd)
+
+
+def make_worker(runtime: "runtimes.Runtime", mode: str) -> Worker:
+    """The worker of a mode: "thread" or "process"."""
+    if mode == "process":
+        return ProcessWorker(runtime.settings, runtime.stopping)
+    return ThreadWorker(runtime)
+
+
+def main() -> None:
+    """Run the consumer until standard input ends, which it does when the parent does."""
+    os.umask(0o077)
+    settings = load_settings()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    runtime = runtimes.Runtime(settings)
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(signum, lambda *_: runtime.stopping.set())
+    worker = ThreadWorker(runtime)
+    try:
+        runtime.open()
+        worker.start()
+        threading.Thread(target=_await_parent, args=(runtime.stopping,), daemon=True).start()
+        runtime.stopping.wait()
+    finally:
+        has_ended = worker.stop()
+        runtime.close(abandon_worker=not has_ended)
+    # Daemon threads may sit in native code, which a normal exit would pull from under them.
+    os._exit(0)
+
+
+def _await_parent(stopping: threading.Event) -> None:
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    stopping.set()
+
+
+def _close_input(child: subprocess.Popen[bytes]) -> None:
+    if child.stdin is not None:
+        child.stdin.close()
+
+
+def _be_nice(nice: int) -> None:
+    if sys.platform == "linux":
+        # On Linux this is the thread alone, and those it starts.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
+
+
+def _wake_up() -> None:
+    from backend.services.tasks import wake_task  # imported long before: the consumer runs
+
+    try:
+        wake_task()
+    except Exception as error:  # noqa: BLE001 - quitting must go on whatever the driver raises when the server is gone
+        _log.debug("the worker could not be woken: %s", type(error).__name__)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""Every knob, read once: environment `CHARLIE_*` over `<home>/charlie.toml` over the defaults here."""
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from backend.errors import SettingsError
+
+DEFAULT_JOURNAL = "default"
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+SHIPPED_MODELS = CHECKOUT / "models"
+TAGGER_PATH = SHIPPED_MODELS / "charlie-tagger-v0.q8_0.gguf"
+TAGGER_HEAD_PATH = SHIPPED_MODELS / "charlie-tagger-v0.head.npz"
+EMBEDDING_PATH = SHIPPED_MODELS / "all-MiniLM-L6-v2.q8_0.gguf"
+
+
+def default_home() -> Path:
+    """Where this person's journal lives: `CHARLIE_HOME`, or the platform's user data folder."""
+    chosen = os.environ.get("CHARLIE_HOME")
+    path = Path(chosen) if chosen else platformdirs.user_data_path("charlie", appauthor=False)
+    return path.expanduser().absolute()
+
+
+def _physical_cores() -> int:
+    """Cores to decode with: all but one of those this process may use, at least one."""
+    return max(1, (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1) - 1)
+
+
+class Settings(BaseSettings):
+    """What a person can choose. Each field is a key of charlie.toml and, upper-cased, of `CHARLIE_*`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CHARLIE_", frozen=True, extra="forbid", env_ignore_empty=True, hide_input_in_errors=True
+    )
+
+    # Folder of everything Charlie keeps. Only the environment can move it.
+    home: Path = Field(default_factory=default_home)
+    # Journal that is shown and written to when none is named.
+    journal: str = Field(default=DEFAULT_JOURNAL, pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    # Where entries are read: in this process, in a child of it, or nowhere.
+    worker: Literal["thread", "process", "none"] = "thread"
+    # Tasks run where they are called, and saving enqueues nothing; for tests.
+    immediate: bool = False
+    # GGUF instruct model that reads deeper than the shipped tagger.
+    llm_path: Path | None = None
+    # OpenAI-compatible server used in place of a local model.
+    llm_url: str | None = None
+    llm_api_key: str | None = None
+    llm_model: str | None = None
+    # Whether an inference server may be anywhere but on this machine.
+    allow_remote: bool = False
+    # Context of the instruct model, tokens.
+    n_ctx_tokens: int = Field(default=4096, ge=512, le=262_144)
+    # Tokens an answer may take; an answer that reaches it is an error.
+    max_answer_tokens: int = Field(default=1024, ge=16, le=32_768)
+    # Threads that decode.
+    n_threads: int = Field(default_factory=_physical_cores, ge=1, le=512)
+    # Layers put on a GPU where llama.cpp was built with one; -1 for all.
+    n_gpu_layers: int = Field(default=-1, ge=-1)
+    # Load a model even when it seems not to fit.
+    memory_override: bool = False
+    # Keep models resident when nothing waits.
+    keep_loaded: bool = False
+    # How nicely the worker runs (0 to 19).
+    worker_nice: int = Field(default=10, ge=0, le=19)
+    # An entry that has been pending this long without being touched is enqueued again, seconds.
+    stale_after_s: float = Field(default=3600.0, gt=0)
+    # Deleted entries can be brought back for so long, days.
+    keep_deleted_days: int = Field(default=30, ge=0)
+    # One of the themes that the command palette lists.
+    theme: str = "textual-dark"
+
+    @field_validator("llm_path", mode="after")
+    @classmethod
+    def _expand(cls, value: Path | None) -> Path | None:
+        return value.expanduser().absolute() if value else None
+
+    @field_validator("home", mode="after")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @property
+    def database_dir(self) -> Path:
+        """The embedded server's own folder."""
+        return self.home / "database"
+
+    @property
+    def drafts_dir(self) -> Path:
+        """Typed and not saved yet."""
+        return self.home / "drafts"
+
+    @property
+    def logs_dir(self) -> Path:
+        """Logs; ids and counts, no words of a journal."""
+        return self.home / "logs"
+
+    @property
+    def run_dir(self) -> Path:
+        """Locks, markers and remembered probes."""
+        return self.home / "run"
+
+    @property
+    def models_dir(self) -> Path:
+        """Weights the person fetched."""
+        return self.home / "models"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then `<home>/charlie.toml`."""
+        home = init_settings().get("home") or default_home()
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=Path(home) / "charlie.toml")
+        return init_settings, env_settings, toml
+
+
+def load_settings(**chosen: Any) -> Settings:
+    """The settings as they stand now; keyword arguments win over the environment.
+
+    Raises:
+        SettingsError: a value cannot be used; names the key and where it came from.
+    """
+    try:
+        return Settings(**chosen)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        key = str(first["loc"][0]) if first["loc"] else "settings"
+        problem, source = first["msg"], _source_of(key, chosen)
+    except ValueError as error:  # tomllib.TOMLDecodeError: its message gives line and column
+        key, problem, source = "charlie.toml", str(error), str(default_home() / "charlie.toml")
+    except OSError as error:
+        key, problem, source = "home", error.strerror or "cannot be read", str(default_home())
+    raise SettingsError(key, source, problem)
+
+
+def _source_of(key: str, chosen: dict[str, Any]) -> str:
+    if key in chosen:
+        return "argument"
+    if f"CHARLIE_{key.upper()}" in os.environ:
+        return f"environment variable CHARLIE_{key.upper()}"
+    return str(default_home() / "charlie.toml")
+
+
+@cache
+def shipped_version() -> str:
+    """Charlie's version as installed."""
+    from importlib.metadata import PackageNotFoundError, version  # 10 ms: nothing else at start needs it
+
+    try:
+        return version("charlie-journal")
+    except PackageNotFoundError:
+        return "0.0.0"

@@ -1,0 +1,372 @@
+"""The application: opens the journal behind the first paint, routes between screens, and ends without losing text."""
+
+import asyncio
+import importlib
+import logging
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.reactive import var
+from textual.screen import Screen
+from textual.theme import Theme
+
+from backend.domain import Draft, Entity, Episode, Status
+from backend.errors import CharlieError
+from frontend.messages import (
+    BackendFailed,
+    BackendOpened,
+    CallFailed,
+    ChangesArrived,
+    ChangesSeen,
+    EntryFetched,
+    EntryWritten,
+    JournalsArrived,
+    LoadingProgressed,
+    Retried,
+    SettingKept,
+    StatusArrived,
+    Undid,
+)
+from frontend.screens.home import HomeScreen
+from frontend.state.calls import ask
+from frontend.state.draft_keeper import DraftKeeper
+from frontend.state.inbox import ChangeInbox
+from frontend.state.opening import Opening, Phase
+from frontend.state.wording import plural
+
+if TYPE_CHECKING:
+    from backend.services.runtime import Runtime
+
+# Screens hear of changes at most this often, seconds.
+CHANGES_EVERY_S = 0.1
+_DEFAULT_THEME = "textual-dark"
+# Chosen for contrast on dark and on light backgrounds, and to be told apart by most colour-blind people.
+_ENTITY_COLOURS = {
+    "entity-person": ("#7cb7ff", "#0b57b0"),
+    "entity-place": ("#7fd88f", "#1f6f3a"),
+    "entity-group": ("#ffb86b", "#9a4a00"),
+    "entity-activity": ("#e59bff", "#8a1fa8"),
+}
+_UNDONE = {
+    "add": "The new entry is taken back.",
+    "edit": "The entry is as it was before.",
+    "delete": "The entry is back.",
+    "reject": "It is marked again.",
+}
+_log = logging.getLogger(__name__)
+
+
+class CharlieApp(App[None]):
+    """Charlie's screens over a Runtime, which its builder opens and closes.
+
+    `opening` is the future of `runtime.open()` under way elsewhere; without it the runtime is open already.
+    `once_shown` is called once, in a thread, when the entries are painted: the place to start the worker, whose
+    imports would hold the first paint up. `show_loading` may be called from any thread while a journal loads.
+    """
+
+    CSS_PATH = "charlie.tcss"
+    TITLE = "Charlie"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark,f1", "help", "Help", show=False),
+        Binding("u", "undo", "Undo", show=False),
+    ]
+
+    opening: var[Opening] = var(Opening(Phase.OPENING), init=False)
+    status: var[Status | None] = var(None, init=False)
+    journal: var[str] = var("", init=False)
+    has_sidebar: var[bool] = var(True, init=False)
+
+    def __init__(
+        self,
+        runtime: "Runtime",
+        opening: "Future[None] | None" = None,
+        *,
+        once_shown: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.runtime = runtime
+        self._once_shown = once_shown
+        self._opening_future = opening
+        self._inbox = ChangeInbox(lambda: self.post_message(ChangesArrived()))
+        self._unsubscribe: Callable[[], None] | None = None
+        self._is_shown = False
+        self.set_reactive(CharlieApp.journal, runtime.settings.journal)
+        if opening is None:
+            self.set_reactive(CharlieApp.opening, Opening(Phase.OPEN))
+        known = runtime.settings.theme in self.available_themes
+        self.theme = runtime.settings.theme if known else _DEFAULT_THEME
+
+    # The beginning and the end
+
+    def get_default_screen(self) -> Screen[None]:
+        """The list of entries."""
+        return HomeScreen()
+
+    def get_css_variables(self) -> dict[str, str]:
+        """Textual's, and a colour for each type of entity that suits the theme."""
+        is_light = not self.current_theme.dark
+        colours = {name: pair[is_light] for name, pair in _ENTITY_COLOURS.items()}
+        return {**super().get_css_variables(), **colours}
+
+    def on_mount(self) -> None:
+        self.theme_changed_signal.subscribe(self, self._keep_theme)
+        if not self.is_headless:
+            self._end_on_signals()
+        if self._opening_future is None:
+            self._take_opened()
+        else:
+            self._follow_opening(self._opening_future)
+
+    def on_unmount(self) -> None:
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+
+    def _end_on_signals(self) -> None:
+        """A closed terminal or a `kill` keeps the draft and ends in order."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end)
+
+    def _end(self) -> None:
+        self._keep_drafts()
+        self.exit()
+
+    async def action_quit(self) -> None:
+        """Ends Charlie; what is being written stays as a draft."""
+        self._end()
+
+    def _keep_drafts(self) -> None:
+        for screen in self.screen_stack:
+            if screen.id == "editor":
+                screen.keep_draft()  # type: ignore[attr-defined]  # importing EditorScreen here costs start-up time
+
+    def _fatal_error(self) -> None:
+        """Ends after a defect; Textual's own report prints the values of variables, which hold journal text."""
+        self._keep_drafts()
+        kind, _, trace = sys.exc_info()
+        frames = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in traceback.extract_tb(trace)]
+        name = kind.__name__ if kind else "defect"
+        _log.error("%s at %s", name, " > ".join(frames[-12:]))
+        where = f"{name} at {frames[-1] if frames else 'unknown'}"
+        log = self.runtime.settings.logs_dir / "charlie.log"
+        self._exit_renderables.append(f"Charlie had to stop ({where}). What you typed is kept as a draft. Log: {log}")
+        self._close_messages_no_wait()
+
+    # Opening
+
+    def show_loading(self, fraction: float) -> None:
+        """How far the database is with loading, 0 to 1. Any thread."""
+        self.post_message(LoadingProgressed(fraction))
+
+    def reopen(self) -> None:
+        """Tries to open the journal again."""
+        future: Future[None] = Future()
+        self.opening = Opening(Phase.OPENING)
+
+        def reopen() -> None:
+            try:
+                self.runtime.open()
+            except CharlieError as error:
+                future.set_exception(error)
+            else:
+                future.set_result(None)
+
+        # A daemon: quitting must not wait for a server that does not come up.
+        Thread(target=reopen, name="open", daemon=True).start()
+        self._follow_opening(future)
+
+    def _follow_opening(self, future: "Future[None]") -> None:
+        future.add_done_callback(self._report_opening)
+
+    def _report_opening(self, future: "Future[None]") -> None:
+        """Any thread."""
+        error = future.exception()
+        if error is None:
+            self.post_message(BackendOpened())
+        elif isinstance(error, CharlieError):
+            self.post_message(BackendFailed(str(error)))
+        else:
+            _log.error("opening failed: %s", type(error).__name__)
+            self.post_message(BackendFailed("Something went wrong inside Charlie; the log says where."))
+
+    @on(LoadingProgressed)
+    def _show_progress(self, event: LoadingProgressed) -> None:
+        if self.opening.phase is Phase.OPENING:
+            self.opening = Opening(Phase.OPENING, fraction=event.fraction)
+
+    @on(BackendFailed)
+    def _show_failure(self, event: BackendFailed) -> None:
+        self.opening = Opening(Phase.FAILED, problem=event.problem)
+
+    @on(BackendOpened)
+    def _take_opened(self) -> None:
+        if self._unsubscribe is None:
+            self._unsubscribe = self.runtime.events.subscribe(self._inbox.put)
+        self.opening = Opening(Phase.OPEN)
+        self._ask_status()
+
+    def note_shown(self) -> None:
+        """The entries are on the screen: what would have held that up can begin."""
+        if self._is_shown:
+            return
+        self._is_shown = True
+        # The other screens' imports (Markdown: 90 ms) happen before they are needed.
+        self.set_timer(1.0, lambda: Thread(target=_import_screens, name="imports", daemon=True).start())
+        once_shown, self._once_shown = self._once_shown, None
+        if once_shown is not None:
+            self.ask(once_shown, lambda _: ChangesArrived())
+
+    # Changes
+
+    @on(ChangesArrived)
+    def _gather_changes(self) -> None:
+        self.set_timer(CHANGES_EVERY_S, self._pass_changes_on)
+
+    def _pass_changes_on(self) -> None:
+        changes = self._inbox.take()
+        for screen in self.screen_stack:
+            screen.post_message(ChangesSeen(changes))
+        self._ask_status()
+
+    def _ask_status(self) -> None:
+        self.ask(self.runtime.status, StatusArrived, latest_of="status")
+
+    @on(StatusArrived)
+    def _take_status(self, event: StatusArrived) -> None:
+        self.status = event.status
+
+    def ask[Answer](
+        self,
+        call: Callable[[], Answer],
+        answered: Callable[[Answer], Message],
+        *,
+        latest_of: str = "",
+    ) -> None:
+        """Runs `call` in a thread; what comes of it comes back as a message to the application."""
+        call_back = ask(self, call, answered)
+        self.run_worker(call_back, group=latest_of or "asked", exclusive=bool(latest_of), exit_on_error=False)
+
+    @on(CallFailed)
+    def _tell_failure(self, event: CallFailed) -> None:
+        self.notify(event.problem, severity="error", markup=False)
+
+    # Where one can go. Screens are imported when first opened: Markdown and TextArea cost 0.1 s.
+
+    def open_editor(self, *, episode: Episode | None = None, draft: tuple[str, Draft] | None = None) -> None:
+        """Opens an editor: empty, with an entry, or with a draft left over."""
+        from frontend.screens.editor import EditorScreen
+
+        drafts = self.runtime.drafts
+        draft_id = draft[0] if draft else drafts.new_id()
+        episode_uuid = episode.uuid if episode else draft[1].episode_uuid if draft else ""
+        journal = episode.journal if episode else draft[1].journal if draft else self.journal
+        keeper = DraftKeeper(drafts, draft_id, episode_uuid, journal)
+        self.push_screen(EditorScreen(keeper, journal=journal, episode=episode, draft=draft[1] if draft else None))
+
+    def close_editor(self, uuid: str) -> None:
+        """Back from the editor; the list shows where the entry stands that was written."""
+        self.pop_screen()
+        if self.screen.id == "home" and uuid:
+            self.screen.post_message(EntryWritten(uuid))
+
+    def open_reader(self, uuid: str, order: tuple[str, ...] = ()) -> None:
+        """Opens an entry; `order` is what next and previous step through."""
+        from frontend.screens.reader import ReaderScreen
+
+        self.push_screen(ReaderScreen(uuid, order))
+
+    def open_mentions(self, entity: Entity, journal: str) -> None:
+        """Opens the list of entries that mention an entity."""
+        from frontend.screens.mentions import MentionsScreen
+
+        self.push_screen(MentionsScreen(entity, journal))
+
+    def edit_entry(self, uuid: str) -> None:
+        """Fetches an entry and opens it in the editor."""
+        self.ask(partial(self.runtime.journal.get, uuid), EntryFetched, latest_of="edit")
+
+    @on(EntryFetched)
+    def _edit_fetched(self, event: EntryFetched) -> None:
+        if self.screen.id == "home":
+            self.open_editor(episode=event.episode)
+
+    # What can be done from anywhere
+
+    def action_help(self) -> None:
+        """Shows every key."""
+        from frontend.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen())
+
+    def action_sidebar(self) -> None:
+        """Shows or hides the connections."""
+        self.has_sidebar = not self.has_sidebar
+
+    def action_undo(self) -> None:
+        """Takes the last change to the journal back."""
+        self.ask(partial(self.runtime.journal.undo, self.journal), lambda undone: Undid(undone.kind if undone else ""))
+
+    @on(Undid)
+    def _tell_undone(self, event: Undid) -> None:
+        self.notify(_UNDONE.get(event.kind, "There is nothing to undo."), markup=False)
+
+    def retry(self, uuid: str | None) -> None:
+        """Has one entry, or all that were given up, read again."""
+        self.ask(partial(self.runtime.journal.retry, uuid), Retried)
+
+    @on(Retried)
+    def _tell_retried(self, event: Retried) -> None:
+        words = f"{plural(event.count, 'entry', 'entries')} will be read again." if event.count else "Nothing to retry."
+        self.notify(words, markup=False)
+
+    def choose_journal(self) -> None:
+        """Lists the journals to choose from."""
+        self.ask(self.runtime.journal.journals, lambda journals: JournalsArrived(sorted(journals.items())))
+
+    @on(JournalsArrived)
+    def _offer_journals(self, event: JournalsArrived) -> None:
+        from frontend.screens.journals import JournalsScreen
+
+        names = dict(event.journals) | {self.journal: dict(event.journals).get(self.journal, 0)}
+        self.push_screen(JournalsScreen(sorted(names.items())), self._switch_journal)
+
+    def _switch_journal(self, name: str | None) -> None:
+        if name:
+            self.journal = name
+
+    def _keep_theme(self, theme: Theme) -> None:
+        if theme.name == self.runtime.settings.theme:
+            return
+        from backend.services.preferences import save_setting  # tomlkit: 30 ms, and most starts never need it
+
+        keep = partial(save_setting, self.runtime.settings.home, "theme", theme.name)
+        self.ask(keep, lambda _: SettingKept())
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What the command palette offers."""
+        if screen.id in ("home", "reader", "mentions"):
+            yield SystemCommand("New entry", "Write about your day", self.open_editor)
+            yield SystemCommand("Switch journal", "Choose another journal or begin one", self.choose_journal)
+            yield SystemCommand("Undo", "Take the last change back", self.action_undo)
+            yield SystemCommand("Retry", "Read again what was given up", partial(self.retry, None))
+            yield SystemCommand("Sidebar", "Show or hide the connections of an entry", self.action_sidebar)
+        yield SystemCommand("Theme", "Choose the colours", self.action_change_theme)
+        yield SystemCommand("Help", "Every key", self.action_help)
+        yield SystemCommand("Quit", "Leave Charlie; what is being written is kept", self._end)
+
+
+def _import_screens() -> None:
+    for name in ("editor", "reader", "mentions"):
+        importlib.import_module(f"frontend.screens.{name}")

@@ -1,0 +1,61 @@
+"""What all of Charlie's screens share: asking the backend, and saying what went wrong."""
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+from textual import on
+from textual.message import Message
+from textual.screen import Screen
+from textual.worker import Worker, WorkerState
+
+from frontend.messages import CallFailed
+from frontend.state.calls import ask
+
+if TYPE_CHECKING:
+    from frontend.app import CharlieApp
+
+_log = logging.getLogger(__name__)
+
+
+class CharlieScreen(Screen[None]):
+    """A screen that asks the backend off the event loop and gets its answers as messages."""
+
+    @property
+    def charlie(self) -> "CharlieApp":
+        """The application, as what it is."""
+        return cast("CharlieApp", self.app)
+
+    def ask[Answer](
+        self,
+        call: Callable[[], Answer],
+        answered: Callable[[Answer], Message],
+        failed: Callable[[str], Message] = CallFailed,
+        *,
+        latest_of: str = "",
+    ) -> None:
+        """Runs `call` in a thread; its answer, or its failure, comes back as a message to this screen.
+
+        Of calls with the same `latest_of` only the answer to the last one comes back.
+        """
+        self.run_worker(
+            ask(self, call, answered, failed),
+            group=latest_of or "asked",
+            exclusive=bool(latest_of),
+            exit_on_error=False,
+        )
+
+    def say(self, message: str, *, is_error: bool = False) -> None:
+        """A short notice; `message` is shown as it is."""
+        self.app.notify(message, severity="error" if is_error else "information", markup=False)
+
+    @on(CallFailed)
+    def _tell_failure(self, event: CallFailed) -> None:
+        self.say(event.problem, is_error=True)
+
+    @on(Worker.StateChanged)
+    def _tell_defect(self, event: Worker.StateChanged) -> None:
+        if event.state is WorkerState.ERROR:
+            # The message of an unknown error could quote the journal: its type alone is logged.
+            _log.error("a call to the backend failed: %s", type(event.worker.error).__name__)
+            self.say("Something went wrong inside Charlie; the log says where.", is_error=True)

@@ -1,0 +1,231 @@
+"""Reading: an entry with the entities in it marked, and its connections beside it."""
+
+from functools import partial
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import Markdown, OptionList, Static
+
+from backend.domain import ChangeKind, Entity, EpisodeStatus, Status
+from frontend.messages import ChangesSeen, EntityRejected, EntryArrived, EntryDeleted, EntryMissing
+from frontend.screens.base import CharlieScreen
+from frontend.state.cells import one_line
+from frontend.state.days import moment_in_words
+from frontend.state.entry import EntryView, load_entry, standing
+from frontend.state.wording import plural
+from frontend.widgets.connections import Connections
+from frontend.widgets.entry_body import EntryBody
+from frontend.widgets.key_hints import Hint, KeyHints
+from frontend.widgets.marked import MarkedMarkdown
+from frontend.widgets.status_line import StatusLine
+from frontend.widgets.title_bar import TitleBar
+
+# Narrower than this there is no room for the connections beside the text.
+_NARROW_CELLS = 64
+_HINTS: tuple[Hint, ...] = (
+    ("escape", "back", "screen.back"),
+    ("tab", "connections", "screen.connections"),
+    ("e", "edit", "screen.edit"),
+    ("d", "delete", "screen.delete"),
+    ("n", "next", "screen.step(1)"),
+    ("p", "previous", "screen.step(-1)"),
+    ("?", "help", "app.help"),
+)
+_HINTS_CONNECTIONS: tuple[Hint, ...] = (
+    ("escape", "back", "screen.back"),
+    ("enter", "entries mentioning it", "screen.mentions"),
+    ("x", "not an entity here", "screen.reject"),
+    ("u", "undo", "app.undo"),
+    ("tab", "text", "screen.focus_next"),
+)
+
+
+class ReaderScreen(CharlieScreen):
+    """One entry; `order` is what n and p step through."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "back", "Back"),
+        Binding("e", "edit", "Edit"),
+        Binding("d,delete", "delete", "Delete"),
+        Binding("r", "retry", "Retry"),
+        Binding("n", "step(1)", "Next"),
+        Binding("p", "step(-1)", "Previous"),
+        Binding("x", "reject", "Not an entity here"),
+        Binding("b", "sidebar", "Sidebar"),
+    ]
+
+    def __init__(self, uuid: str, order: tuple[str, ...]) -> None:
+        super().__init__(id="reader")
+        self._uuid = uuid
+        self._order = order
+        self._view: EntryView | None = None
+
+    def compose(self) -> ComposeResult:
+        yield TitleBar(id="title")
+        with Horizontal(id="body"):
+            yield EntryBody(id="entry")
+            with Vertical(id="sidebar"):
+                yield Static(id="standing", markup=False)
+                yield Connections(id="connections")
+        yield StatusLine(id="status")
+        yield KeyHints(_HINTS)
+
+    def on_mount(self) -> None:
+        self._body = self.query_one(EntryBody)
+        self._connections = self.query_one(Connections)
+        self._standing = self.query_one("#standing", Static)
+        self.watch(self.charlie, "status", self._show_status)
+        self.watch(self.charlie, "has_sidebar", self._show_sidebar)
+        self._load()
+
+    def on_screen_resume(self) -> None:
+        if self._view is not None:
+            self._load()
+
+    def on_resize(self) -> None:
+        self._show_sidebar()
+
+    def _load(self) -> None:
+        load = partial(load_entry, self.charlie.runtime.journal, self._uuid)
+        self.ask(load, EntryArrived, partial(EntryMissing, self._uuid), latest_of="entry")
+
+    # What is shown
+
+    @on(EntryArrived)
+    async def _show(self, event: EntryArrived) -> None:
+        view = event.view
+        if view.episode.uuid != self._uuid or view == self._view:
+            return
+        is_first = self._view is None or self._view.episode.uuid != view.episode.uuid
+        self._view = view
+        words = plural(len(view.episode.text.split()), "word")
+        self.query_one(TitleBar).show(self._title_of(view), words)
+        self._connections.show(view.connections)
+        self._show_standing()
+        self._show_sidebar()
+        await self._body.show(view.episode.text, view.connections)
+        if is_first:
+            self._body.go_to_top()
+
+    @staticmethod
+    def _title_of(view: EntryView) -> str:
+        moment = moment_in_words(view.episode.valid_at)
+        return f"{view.episode.title} · {moment}" if view.episode.title.strip() else moment
+
+    @on(EntryMissing)
+    def _tell_missing(self, event: EntryMissing) -> None:
+        if event.uuid == self._uuid:
+            self.say(event.problem, is_error=True)
+            self.dismiss()
+
+    def _show_status(self, status: Status | None) -> None:
+        self.query_one(StatusLine).show(status)
+        self._show_standing()
+
+    def _show_standing(self) -> None:
+        words = standing(self._view, self.charlie.status) if self._view else ""
+        self._standing.update(Content(one_line(words)))
+        self._standing.display = bool(words)
+
+    def _show_sidebar(self) -> None:
+        is_wanted = self.charlie.has_sidebar and self.app.size.width >= _NARROW_CELLS
+        self.query_one("#sidebar").display = is_wanted
+
+    @on(ChangesSeen)
+    def _follow_changes(self, event: ChangesSeen) -> None:
+        kinds = {ChangeKind.SAVED, ChangeKind.DELETED, ChangeKind.READ, ChangeKind.QUEUED}
+        if any(change.kind in kinds and change.uuid in ("", self._uuid) for change in event.changes):
+            self._load()
+
+    def on_descendant_focus(self) -> None:
+        is_beside = self.focused is self._connections
+        self.query_one(KeyHints).show(_HINTS_CONNECTIONS if is_beside else _HINTS)
+        selected = self._connections.selected if is_beside else None
+        self._body.emphasise(selected.uuid if selected else "")
+
+    # Connections
+
+    @on(OptionList.OptionHighlighted)
+    def _emphasise(self, event: OptionList.OptionHighlighted) -> None:
+        if self.focused is self._connections:
+            self._body.emphasise(event.option.id or "")
+
+    @on(OptionList.OptionSelected)
+    def _open_mentions(self) -> None:
+        self.action_mentions()
+
+    @on(MarkedMarkdown.MarkClicked)
+    def _follow_mark(self, event: MarkedMarkdown.MarkClicked) -> None:
+        self._connections.select(event.entity_uuid)
+        self._connections.focus()
+
+    @on(Markdown.LinkClicked)
+    def _tell_address(self, event: Markdown.LinkClicked) -> None:
+        self.say(one_line(event.href))
+
+    def action_connections(self) -> None:
+        """Moves to the connections."""
+        self._connections.focus()
+
+    def action_mentions(self) -> None:
+        """Lists the entries that mention the selected entity."""
+        entity = self._connections.selected
+        if entity is not None and self._view is not None:
+            self.charlie.open_mentions(entity, self._view.episode.journal)
+
+    def action_reject(self) -> None:
+        """Says that the selected entity is none here; undo takes it back."""
+        entity = self._connections.selected
+        if entity is not None and self.focused is self._connections:
+            reject = partial(self.charlie.runtime.journal.reject, self._uuid, entity.uuid)
+            self.ask(reject, lambda _: EntityRejected(self._uuid, entity))
+
+    @on(EntityRejected)
+    def _tell_rejected(self, event: EntityRejected) -> None:
+        self.say(f"{_short(event.entity)} is not marked here any more. Press u to take that back.")
+        self._load()
+
+    # The entry
+
+    def action_back(self) -> None:
+        """Returns to where one came from."""
+        self.dismiss()
+
+    def action_edit(self) -> None:
+        """Opens the entry in the editor."""
+        if self._view is not None:
+            self.charlie.open_editor(episode=self._view.episode)
+
+    def action_delete(self) -> None:
+        """Removes the entry; undo brings it back."""
+        delete = partial(self.charlie.runtime.journal.delete, self._uuid)
+        self.ask(delete, lambda _: EntryDeleted(self._uuid))
+
+    @on(EntryDeleted)
+    def _leave_deleted(self) -> None:
+        self.say("Deleted. Press u to bring it back.")
+        self.dismiss()
+
+    def action_retry(self) -> None:
+        """Has an entry read again that was given up."""
+        if self._view is not None and self._view.status is EpisodeStatus.DEAD:
+            self.charlie.retry(self._uuid)
+
+    def action_step(self, step: int) -> None:
+        """To the entry after this one in the list, or before it."""
+        index = self._order.index(self._uuid) + step if self._uuid in self._order else -1
+        if 0 <= index < len(self._order):
+            self._uuid = self._order[index]
+            self._load()
+
+    def action_sidebar(self) -> None:
+        """Shows or hides the connections."""
+        self.charlie.action_sidebar()
+
+
+def _short(entity: Entity) -> str:
+    return one_line(entity.name)[:40]

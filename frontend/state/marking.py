@@ -1,0 +1,77 @@
+"""Where in a rendered text the places of its source are.
+
+Markdown rendering leaves characters out (signs, addresses of links) and changes white space; it never reorders.
+So the rendered text is, nearly, a subsequence of the source.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backend.domain import Connection, EntityType
+
+_BREAKS = {ord("\n"): " "}
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A named place: code points of a text, end exclusive."""
+
+    start: int
+    end: int
+    type: EntityType
+    entity_uuid: str
+
+
+def marks_of(connections: Sequence[Connection], n_chars: int) -> tuple[Mark, ...]:
+    """All mentions as marks in order, without those that overlap an earlier one or exceed the text."""
+    marks = sorted(
+        (
+            Mark(mention.start, mention.end, connection.entity.type, connection.entity.uuid)
+            for connection in connections
+            for mention in connection.mentions
+            if 0 <= mention.start < mention.end <= n_chars
+        ),
+        key=lambda mark: (mark.start, -mark.end),
+    )
+    kept: list[Mark] = []
+    for mark in marks:
+        if not kept or mark.start >= kept[-1].end:
+            kept.append(mark)
+    return tuple(kept)
+
+
+def place(source: str, rendered: str, marks: Sequence[Mark]) -> tuple[Mark, ...]:
+    """`marks` of `source` as marks of `rendered`, in order; those that the rendering left out are left out here.
+
+    Linear in the source; a mark that the walk lost is looked for by its words, after the one before it.
+    """
+    walk = _walk(source, rendered)
+    flat = rendered.translate(_BREAKS)
+    placed: list[Mark] = []
+    cursor = 0
+    for mark in marks:
+        surface = " ".join(source[mark.start : mark.end].split())
+        start = walk[mark.start]
+        end = start + len(surface)
+        if start < cursor or flat[start:end] != surface:
+            start = flat.find(surface, cursor)
+            end = start + len(surface)
+        if start < 0:
+            continue
+        placed.append(Mark(start, end, mark.type, mark.entity_uuid))
+        cursor = end
+    return tuple(placed)
+
+
+def _walk(source: str, rendered: str) -> list[int]:
+    """For each offset of `source`, the offset of `rendered` reached when it comes."""
+    reached: list[int] = []
+    at = 0
+    for char in source:
+        reached.append(at)
+        if at < len(rendered):
+            shown = rendered[at]
+            if char == shown or (char.isspace() and shown.isspace()):
+                at += 1
+    reached.append(at)
+    return reached

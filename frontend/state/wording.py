@@ -1,0 +1,40 @@
+"""What is going on, in words for the status line."""
+
+from backend.domain import ModelState, ModelStatus, Status
+
+_READERS = {"tagger": "tagger", "llm": "language model"}
+
+
+def activity(status: Status) -> str:
+    """What is being read and how much waits: "Reading · 3 wait · 1 given up"."""
+    parts: list[str] = []
+    if status.reading_uuid:
+        parts.append("Reading")
+    if status.pending:
+        parts.append(f"{status.pending:,} {'waits' if status.pending == 1 else 'wait'}")
+    elif not status.problem:
+        parts.append("All read" if any(status.journals.values()) and not status.dead else "")
+    if status.dead:
+        parts.append(f"{status.dead:,} given up (r)")
+    return " · ".join(part for part in parts if part)
+
+
+def model(status: ModelStatus, reader: str) -> str:
+    """Where the model stands: "tagger ready · 142 MB"."""
+    name = status.name or _READERS.get(reader, reader)
+    match status.state:
+        case ModelState.LOADING:
+            return f"{name} loading {status.progress:.0%}"
+        case ModelState.READY | ModelState.BUSY:
+            return f"{name} · {status.resident_mb:,.0f} MB"
+        case ModelState.UNLOADING:
+            return f"{name} unloading"
+        case ModelState.FAILED:
+            return f"{name} failed"
+        case _:
+            return f"{name} at rest" if name else ""
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """A count with its noun: "1 entry", "1,204 entries"."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -1,0 +1,84 @@
+"""The text of an entry: laid out as Markdown, or plain where that would take too long."""
+
+import re
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.widget import Widget
+from textual.widgets import Static
+
+from backend.domain import Connection
+from frontend.state.marking import marks_of
+from frontend.widgets.journal_area import JournalArea
+from frontend.widgets.marked import MarkedMarkdown
+
+# Beyond either limit the text is shown plain: laying it out would hold the screen for more than half a second.
+MARKDOWN_LIMIT_CHARS = 60_000
+_LIMIT_BLOCKS = 800
+# An item of a list, a quotation or a row of a table costs 3.5 ms, five times as much as a line of prose.
+_COSTLY_LINE = re.compile(r"^\s*(?:[-*+>|#]|\d+[.)])", re.MULTILINE)
+_COST = 5
+_NOTICE = "This entry is long: it is shown as plain text, whole, without marks in it."
+
+
+class Page(VerticalScroll):
+    """Scrolls with the keys that move in lists too."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "scroll_down", show=False),
+        Binding("k", "scroll_up", show=False),
+        Binding("space", "page_down", show=False),
+        Binding("g", "scroll_home", show=False),
+        Binding("G", "scroll_end", show=False),
+    ]
+
+
+class EntryBody(Widget):
+    """Holds the one of the two ways to show a text that suits it."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._text: str | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Page()
+
+    async def show(self, text: str, connections: Sequence[Connection]) -> None:
+        """Shows a text whole, with its connections marked unless it is very long."""
+        is_new, self._text = text != self._text, text
+        marks = marks_of(connections, len(text))
+        laid_out = self.query(MarkedMarkdown)
+        if is_costly(text):
+            if is_new:
+                await self._replace(Static(_NOTICE, classes="notice", markup=False), JournalArea(text, read_only=True))
+        elif laid_out:
+            await laid_out.first().show(text, marks)
+        else:
+            await self._replace(Page(MarkedMarkdown(text, marks)))
+
+    async def _replace(self, *widgets: Widget) -> None:
+        had_focus = self.screen.focused is None or self.screen.focused in self.walk_children()
+        await self.remove_children()
+        await self.mount_all(widgets)
+        if had_focus:
+            widgets[-1].focus()
+
+    def emphasise(self, entity_uuid: str) -> None:
+        """Makes the places of one entity stand out; none for an empty uuid."""
+        for markdown in self.query(MarkedMarkdown):
+            markdown.emphasise(entity_uuid)
+
+    def go_to_top(self) -> None:
+        """Back to the first line."""
+        for page in self.query(Page):
+            page.scroll_home(animate=False)
+
+
+def is_costly(text: str) -> bool:
+    """Whether laying `text` out as Markdown would hold the screen too long."""
+    if len(text) > MARKDOWN_LIMIT_CHARS:
+        return True
+    return text.count("\n") + _COST * sum(1 for _ in _COSTLY_LINE.finditer(text)) > _LIMIT_BLOCKS

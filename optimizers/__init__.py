@@ -1,0 +1,1 @@
+"""Scripts that improve prompts and models; nothing else in Charlie imports them."""

@@ -1,0 +1,147 @@
+"""Writing, through the real screen: what is typed is never lost."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from textual.app import App
+
+from backend.settings import Settings
+from backend.services.runtime import Runtime
+from frontend.app import CharlieApp
+from frontend.widgets.journal_area import JournalArea
+
+Shown = Callable[[App[None]], str]
+Until = Callable[[Callable[[], object]], Awaitable[None]]
+SIZE = (100, 32)
+
+
+def _texts(runtime: Runtime) -> list[str]:
+    return [runtime.journal.get(episode.uuid).text for episode in runtime.journal.page().episodes]
+
+
+async def test_escape_saves_and_shows_the_entry(
+    app: CharlieApp, runtime: Runtime, settings: Settings, shown: Shown, until: Until
+) -> None:
+    """The whole way of an entry: n, words, escape."""
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("n", *"Hi you", "enter", *"more", "escape")
+        await until(lambda: app.screen.id == "home" and "Hi you" in shown(app))
+    assert _texts(runtime) == ["Hi you\nmore"]
+    assert not list(settings.drafts_dir.glob("*.json"))
+
+
+async def test_what_is_typed_is_on_disk_within_a_second(app: CharlieApp, settings: Settings) -> None:
+    """The draft holds it, without a save."""
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("n", *"quick")
+        await asyncio.sleep(0.9)
+        (draft,) = settings.drafts_dir.glob("*.json")
+        assert "quick" in draft.read_text("utf-8")
+        assert draft.stat().st_mode & 0o777 == 0o600
+
+
+async def test_quitting_while_typing_keeps_the_draft(app: CharlieApp, settings: Settings, runtime: Runtime) -> None:
+    """ctrl+q at once after the last key; the next start offers the text."""
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("n", *"unsaved", "ctrl+q")
+    (draft,) = settings.drafts_dir.glob("*.json")
+    assert "unsaved" in draft.read_text("utf-8")
+    assert _texts(runtime) == []
+
+
+async def test_an_entry_over_the_limit_stays_in_the_editor(
+    app: CharlieApp, settings: Settings, shown: Shown, until: Until
+) -> None:
+    """The reason stands under the text; the text and its draft are whole."""
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("n")
+        area = app.screen.query_one(JournalArea)
+        area.load_text("x" * 1_000_001)
+        await pilot.press("escape")
+        await until(lambda: "1,000,000 characters" in shown(app))
+        assert app.screen.id == "editor"
+        assert len(area.text) == 1_000_001
+        await until(lambda: any(path.stat().st_size > 1_000_000 for path in settings.drafts_dir.glob("*.json")))
+
+
+async def test_an_entry_with_a_null_byte_is_refused_and_kept(app: CharlieApp, shown: Shown, until: Until) -> None:
+    """It can be mended in the editor."""
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("n")
+        area = app.screen.query_one(JournalArea)
+        area.load_text("a\0b")
+        await pilot.press("ctrl+s")
+        await until(lambda: "null byte" in shown(app))
+        assert "a␀b" in shown(app)
+        area.load_text("ab")
+        await pilot.press("escape")
+        await until(lambda: app.screen.id == "home")
+
+
+async def test_a_database_that_has_gone_loses_nothing(
+    app: CharlieApp, runtime: Runtime, settings: Settings, shown: Shown, until: Until
+) -> None:
+    """The save is refused with a reason; text and draft stay."""
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("n", *"kept")
+        runtime.close()
+        await pilot.press("escape")
+        await until(lambda: "! " in shown(app))
+        assert app.screen.id == "editor"
+        assert app.screen.query_one(JournalArea).text == "kept"
+        await until(lambda: list(settings.drafts_dir.glob("*.json")))
+
+
+async def test_editing_keeps_what_was_not_touched(
+    app: CharlieApp, runtime: Runtime, shown: Shown, until: Until
+) -> None:
+    """`$source`, quotes, Cypher, odd line ends and separators survive an edit elsewhere in the text."""
+    text = "Run $source `x` \"q\" 'a' MATCH (n) DELETE n [bold]\r\nform\ffeed\u2028sep\x85nel\nمرحبا e\u0301 👩‍👩‍👧"
+    uuid = runtime.journal.add(text)
+    async with app.run_test(size=SIZE) as pilot:
+        await until(lambda: "Run $source" in shown(app))
+        await pilot.press("e")
+        await until(lambda: app.screen.id == "editor")
+        await pilot.press("!", "escape")
+        await until(lambda: app.screen.id == "home")
+    assert runtime.journal.get(uuid).text == text + "!"
+
+
+async def test_leaving_without_a_change_writes_nothing(
+    app: CharlieApp, runtime: Runtime, until: Until, shown: Shown
+) -> None:
+    """No new revision, no draft, and a blank new entry is none."""
+    uuid = runtime.journal.add("As it was")
+    async with app.run_test(size=SIZE) as pilot:
+        await until(lambda: "As it was" in shown(app))
+        await pilot.press("e")
+        await until(lambda: app.screen.id == "editor")
+        await pilot.press("escape")
+        await until(lambda: app.screen.id == "home")
+        await pilot.press("n", "space", "escape")
+        await until(lambda: app.screen.id == "home")
+    assert runtime.journal.get(uuid).revision == 1
+    assert _texts(runtime) == ["As it was"]
+
+
+async def test_saving_twice_changes_one_entry(app: CharlieApp, runtime: Runtime, until: Until) -> None:
+    """ctrl+s stays in the editor, and what follows belongs to the same entry."""
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("n", *"one", "ctrl+s")
+        await until(lambda: _texts(runtime) == ["one"])
+        await pilot.press(*" two", "escape")
+        await until(lambda: app.screen.id == "home")
+    assert _texts(runtime) == ["one two"]
+
+
+async def test_a_paste_with_carriage_returns_becomes_lines(app: CharlieApp, runtime: Runtime, until: Until) -> None:
+    """Terminals send them for the line ends of what is pasted."""
+    from textual.events import Paste
+
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("n")
+        app.screen.query_one(JournalArea).post_message(Paste("one\r\ntwo\rthree"))
+        await pilot.pause()
+        await pilot.press("escape")
+        await until(lambda: app.screen.id == "home")
+    assert _texts(runtime) == ["one\ntwo\nthree"]
