@@ -1,9 +1,12 @@
 """The command: with arguments the command line, without any the screen.
 
-What the first paint does not need is imported after it: the whole start, process to painted home, is to take
-less than 0.6 s, of which Python and Textual alone take 0.25.
+A start is to take less than 0.6 s from process to painted home, and Python with Textual takes 0.25 of it. So the
+database server comes up in its own process while Textual is imported, and what the first paint does not need
+(the worker, Typer, the models) is imported after it or not at all.
 """
 
+import logging
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,17 +17,23 @@ if TYPE_CHECKING:
     from backend.settings import Settings
     from frontend.app import CharlieApp
 
-# The worker's imports (Huey, then a model) share the interpreter with the first paint.
+# The worker's imports (Huey, then a model) would share the interpreter with the first paint.
 WORKER_GRACE_S = 0.3
 
 
 def main() -> None:
     """Run Charlie with the arguments of this process; ends the process with its exit status."""
+    os.umask(0o077)
     if len(sys.argv) > 1:
-        from frontend.cli.app import app  # Typer and Rich: 0.15 s that the screen does not need
+        from frontend.cli.app import app  # Typer and Rich cost 0.15 s that the screen does not need
 
         app(prog_name="charlie")
-    sys.exit(open_screen())
+    status = open_screen()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A worker that is still in native code when its time is up would crash in an orderly exit.
+    os._exit(status)
 
 
 def open_screen() -> int:
@@ -35,29 +44,64 @@ def open_screen() -> int:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return _refuse("the screen needs a terminal: 'charlie --help' shows the commands")
     try:
-        return _run(load_settings())
+        settings = load_settings()
     except CharlieError as error:
         return _refuse(str(error))
+    try:
+        return _show(settings)
+    except OSError as error:
+        return _refuse(f"{settings.home} cannot be written ({error.strerror}): choose another with CHARLIE_HOME")
 
 
-def import_screen() -> "tuple[type[Runtime], type[CharlieApp]]":
-    """Everything that is imported before the first paint."""
-    import frontend.terminal  # noqa: F401 - named here so that it counts
-    from backend.services.runtime import Runtime
+def import_screen() -> "type[CharlieApp]":
+    """Everything else that is imported before the first paint."""
     from frontend.app import CharlieApp
 
-    return Runtime, CharlieApp
+    return CharlieApp
 
 
-def _run(settings: "Settings") -> int:
+def _show(settings: "Settings") -> int:
+    """Build, run, and close in reverse. Raises OSError when the home cannot be written."""
     from concurrent.futures import Future
     from threading import Thread
 
-    from backend.database.lifecycle import EmbeddedServer
+    from backend.services.runtime import Runtime
+    from frontend.terminal import ScreenGuard
 
-    # The server comes up in a process of its own while this one imports.
-    early = EmbeddedServer(settings.home)
-    opening: Future[None] = Future()
-    Thread(target=early.open, name="server", daemon=True).start()
-    runtime_class, app_class = import_screen()
-    return 0
+    app: CharlieApp | None = None
+
+    def show_loading(fraction: float) -> None:
+        if app is not None and app.is_running:
+            app.show_loading(fraction)
+
+    with ScreenGuard(settings.logs_dir):
+        runtime = Runtime(settings, on_loading=show_loading)
+        try:
+            opening: Future[None] = Future()
+            Thread(target=_open, args=(runtime, opening), name="open", daemon=True).start()
+            app = import_screen()(runtime, opening)
+            app.run()
+        finally:
+            runtime.close()
+    return app.return_code or 0
+
+
+def _open(runtime: "Runtime", opening: "Future[None]") -> None:
+    """Open the journal, tell the screen, and have entries read once that is painted."""
+    try:
+        runtime.open()
+    except Exception as error:  # noqa: BLE001 - the screen tells errors from defects, and shows both
+        opening.set_exception(error)
+        return
+    opening.set_result(None)
+    if not runtime.stopping.wait(WORKER_GRACE_S):
+        runtime.start_worker()
+
+
+def _refuse(problem: str) -> int:
+    sys.stderr.write(f"charlie: {problem}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    main()

@@ -254,8 +254,9 @@ class CharlieApp(App[None]):
         latest_of: str = "",
     ) -> None:
         """Runs `call` in a thread; what comes of it comes back as a message to the application."""
-        call_back = ask(self, call, answered)
-        self.run_worker(call_back, group=latest_of or "asked", exclusive=bool(latest_of), exit_on_error=False)
+        # Not a coroutine yet: a call that a later one takes the place of may never begin.
+        asking = partial(ask, self, call, answered)
+        self.run_worker(asking, group=latest_of or "asked", exclusive=bool(latest_of), exit_on_error=False)
 
     @on(CallFailed)
     def _tell_failure(self, event: CallFailed) -> None:
@@ -340,7 +341,7 @@ class CharlieApp(App[None]):
         from frontend.screens.journals import JournalsScreen
 
         names = dict(event.journals) | {self.journal: dict(event.journals).get(self.journal, 0)}
-        self.push_screen(JournalsScreen(sorted(names.items())), self._switch_journal)
+        self.push_screen(JournalsScreen(sorted(names.items()), self.journal), self._switch_journal)
 
     def _switch_journal(self, name: str | None) -> None:
         if name:

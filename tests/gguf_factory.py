@@ -150,9 +150,7 @@ def _after(data: bytes, at: int, kind: int) -> int:
     return at
 
 
-def _tensors(
-    shape: Shape, n_vocab: int, quant: Quant, random: np.random.Generator
-) -> Iterator[tuple[str, _Tensor]]:
+def _tensors(shape: Shape, n_vocab: int, quant: Quant, random: np.random.Generator) -> Iterator[tuple[str, _Tensor]]:
     kind = gguf.GGMLQuantizationType.Q8_0 if quant == "q8_0" else gguf.GGMLQuantizationType.F16
 
     def matrix(name: str, rows: int, columns: int) -> tuple[str, _Tensor]:

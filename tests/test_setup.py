@@ -7,6 +7,9 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+from backend.settings import Settings
+from frontend.cli.app import app
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 TOOLS = ("bash", "env", "dirname", "mkdir", "cat", "grep", "sed", "tail", "cut", "sleep", "rm", "touch")
 
@@ -55,9 +58,6 @@ def test_lock_covers_every_dependency() -> None:
 
 def test_readme_documents_every_command_and_setting() -> None:
     """No command and no setting is missing in the README."""
-    from backend.settings import Settings
-    from frontend.cli.app import app
-
     readme = (CHECKOUT / "README.md").read_text("utf-8")
     names = [info.name or info.callback.__name__ for info in app.registered_commands if info.callback]
     assert len(names) > 10

@@ -24,7 +24,7 @@ from backend.domain import (
 from backend.errors import Stopped
 from backend.graph.names import clean_name, is_name, key_of
 from backend.graph.resolve import resolve
-from backend.graph.split import pieces
+from backend.graph.split import TextLimit, pieces
 
 
 class Reader(Protocol):
@@ -33,15 +33,6 @@ class Reader(Protocol):
     @property
     def provenance(self) -> Provenance:
         """Who reads."""
-        ...
-
-    @property
-    def max_text_tokens(self) -> int | None:
-        """What a text may have to be read at once; None when the reader windows by itself."""
-        ...
-
-    def count_tokens(self, text: str) -> int:
-        """How many tokens a text has for this reader."""
         ...
 
     def read(self, text: str, reference_time: datetime, *, stopping: Callable[[], bool]) -> Reading:
@@ -82,15 +73,18 @@ def extract_nodes(
     revision: int,
     is_draft: bool,
     stopping: Callable[[], bool],
+    limit: TextLimit | None = None,
 ) -> ReadingOutcome:
     """Read an entry and write what is in it; `revision` is the ledger's when the reading was begun.
+
+    A text over the reader's `limit` is read in pieces and joined; without one the reader takes any length.
 
     Raises:
         Stopped: shutdown began; nothing was written.
         ReadingFailed: the reader could not read this entry.
         StorageError: the reading could not be written.
     """
-    found = read_text(episode.text, episode.valid_at, reader, stopping)
+    found = read_text(episode.text, episode.valid_at, reader, stopping, limit)
     corrections = store.corrections(episode.uuid, episode.journal)
     kept = respect(found, corrections)
     known = store.known(episode.journal, {key_of(entity.name) for entity in kept})
@@ -103,11 +97,15 @@ def extract_nodes(
 
 
 def read_text(
-    text: str, reference_time: datetime, reader: Reader, stopping: Callable[[], bool]
+    text: str,
+    reference_time: datetime,
+    reader: Reader,
+    stopping: Callable[[], bool],
+    limit: TextLimit | None = None,
 ) -> tuple[FoundEntity, ...]:
     """Everything a reader finds in a text of any length, cleaned and verified against it."""
     found: list[FoundEntity] = []
-    for offset, piece in pieces(text, reader.count_tokens, reader.max_text_tokens):
+    for offset, piece in pieces(text, limit):
         if stopping():
             raise Stopped
         reading = reader.read(piece, reference_time, stopping=stopping)

@@ -12,6 +12,9 @@ import dspy
 from backend.domain import EntityType, FoundEntity, Provenance, ReaderKind, Reading, Span
 from backend.errors import AnswerUnreadable, Stopped
 from backend.graph.signatures import FindEntities, NamedThing
+from backend.graph.split import TextLimit
+
+_RETRY_TEMPERATURE = 0.7
 
 
 class LanguageModel(Protocol):
@@ -32,23 +35,22 @@ class LlmReader:
     # The model is asked for names, not for how sure it is.
     CONFIDENCE = 1.0
 
-    def __init__(self, lm: LanguageModel, weights: str) -> None:
+    def __init__(self, lm: LanguageModel, weights: str, *, n_failed: int = 0) -> None:
+        """After `n_failed` tries answers are sampled, each time otherwise: the likeliest one would be the same again."""
         self._lm = lm
         self._adapter = dspy.JSONAdapter()
-        self._predict = dspy.Predict(FindEntities)
+        sampling = {"temperature": _RETRY_TEMPERATURE, "seed": n_failed} if n_failed else {}
+        self._predict = dspy.Predict(FindEntities, **sampling)
         self.provenance = Provenance(ReaderKind.LLM, weights, prompt_hash())
 
     @property
-    def max_text_tokens(self) -> int:
+    def limit(self) -> TextLimit:
         """What is left of the context for the entry once instructions and answer have their room."""
         instructions = self._adapter.format(FindEntities, [], {"written_on": _day(datetime.min), "entry": ""})
         # Each message is wrapped by the model's template: a dozen tokens at the most in those that are listed.
         n_fixed = sum(self._lm.count_tokens(str(message["content"])) + 16 for message in instructions)
-        return max(64, self._lm.n_ctx_tokens - self._lm.max_answer_tokens - n_fixed)
-
-    def count_tokens(self, text: str) -> int:
-        """How many tokens a text has."""
-        return self._lm.count_tokens(text)
+        n_tokens = self._lm.n_ctx_tokens - self._lm.max_answer_tokens - n_fixed
+        return TextLimit(max(64, n_tokens), self._lm.count_tokens)
 
     def read(self, text: str, reference_time: datetime, *, stopping: Callable[[], bool]) -> Reading:
         """What the model finds in the text.

@@ -2,17 +2,28 @@
 
 from collections.abc import Callable, Iterator
 
+from dataclasses import dataclass
+
 from backend.text import sentences
 
 
-def pieces(text: str, count_tokens: Callable[[str], int], limit_tokens: int | None) -> Iterator[tuple[int, str]]:
-    """Pieces of `text` of at most `limit_tokens`, each with its offset in code points; together they cover every sentence.
+@dataclass(frozen=True, slots=True)
+class TextLimit:
+    """How long a text may be to be read at once."""
+
+    n_tokens: int
+    count_tokens: Callable[[str], int]
+
+
+def pieces(text: str, limit: TextLimit | None) -> Iterator[tuple[int, str]]:
+    """Pieces of `text` within the limit, each with its offset in code points; together they cover every sentence.
 
     One piece, the text itself, when it fits or there is no limit. Only a sentence longer than the limit is cut inside.
     """
-    if limit_tokens is None or count_tokens(text) <= limit_tokens:
+    if limit is None or limit.count_tokens(text) <= limit.n_tokens:
         yield 0, text
         return
+    count_tokens, limit_tokens = limit.count_tokens, limit.n_tokens
     start = end = 0
     used = 0
     for first, last in _short_sentences(text, count_tokens, limit_tokens):

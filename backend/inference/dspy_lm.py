@@ -85,7 +85,12 @@ class DspyLM(dspy.LM):  # type: ignore[misc] # dspy ships no types
 
     def __init__(self, model: str, *, engine: LlamaEngine, weights: str = "", **options: Any) -> None:
         """`weights` is the fingerprint of the file (see `Provenance`); made by `from_engine` as a rule."""
-        chosen = {"cache": False, "num_retries": 0, "temperature": 0.0, "max_tokens": engine.max_answer_tokens} | options
+        chosen = {
+            "cache": False,
+            "num_retries": 0,
+            "temperature": 0.0,
+            "max_tokens": engine.max_answer_tokens,
+        } | options
         super().__init__(model, engine=engine, **chosen)
         self.weights = weights
 

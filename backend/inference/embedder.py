@@ -33,8 +33,7 @@ class Embedder:
         for (row, window), vector in zip(windows, vectors, strict=True):
             rows[row] += vector * len(window)
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-        normed: Floats = rows / np.maximum(lengths, np.finfo(np.float32).tiny)
-        return normed
+        return np.asarray(rows / np.maximum(lengths, np.finfo(np.float32).tiny), dtype=np.float32)
 
     def _windows(self, text: str) -> Iterator[list[int]]:
         tokens = self._model.tokenize(text)

@@ -123,7 +123,7 @@ class Engine:
         return Completion(text, len(tokens), n_reused, len(pieces), "stop")
 
     def try_out(self, tokens: Sequence[int], *, n_more: int) -> None:
-        """Read `tokens` and decode `n_more`, whatever they say: both ways through the library, with many and with one."""
+        """Read `tokens` and decode `n_more`, whatever they say: the library is tried with many and with one."""
         with self._turn(None):
             self._read(list(tokens))
             for _ in range(n_more):

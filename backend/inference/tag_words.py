@@ -55,9 +55,7 @@ def spans_of(tagged: Sequence[Tagged], text: str) -> Iterator[tuple[EntityType, 
             continue
         start, end = kept[0].word.start, kept[-1].word.end
         surface = text[start:end]
-        if len(kept) == 1 and _TITLE.fullmatch(kept[0].word.text) is None:
-            surface = surface.rstrip(".")
-        elif len(kept) > 1:
+        if _TITLE.fullmatch(surface) is None:  # a title alone keeps its full stop
             surface = surface.rstrip(".")
         if any(char.isalnum() for char in surface):
             confidence = sum(one.probability for one in kept) / len(kept)

@@ -60,7 +60,7 @@ class Tagger:
     def read(
         self,
         text: str,
-        reference_time: datetime | None = None,  # noqa: ARG002 - the contract of every reader; names need no date
+        reference_time: datetime | None = None,
         *,
         stopping: Callable[[], bool] = lambda: False,
     ) -> Reading:
@@ -193,12 +193,9 @@ def _gelu(x: Floats) -> Floats:
     t = 1.0 / (1.0 + 0.3275911 * z)
     series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
     erf = np.sign(x) * (1.0 - series * np.exp(-z * z))
-    return (0.5 * x * (1.0 + erf)).astype(np.float32)
+    return np.asarray(0.5 * x * (1.0 + erf), dtype=np.float32)
 
 
 def _softmax(x: Floats) -> Floats:
     shifted = np.exp(x - x.max(axis=-1, keepdims=True))
-    result: Floats = shifted / shifted.sum(axis=-1, keepdims=True)
-    return result
-
-
+    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), dtype=np.float32)

@@ -51,8 +51,8 @@ def examine(settings: Settings) -> Iterator[Check]:
 
 
 _WORKERS = {
-    "thread": "reads inside Charlie's own process (worker = \"thread\")",
-    "process": "reads in a child process (worker = \"process\")",
+    "thread": 'reads inside Charlie\'s own process (worker = "thread")',
+    "process": 'reads in a child process (worker = "process")',
     "none": "off (worker = \"none\"): entries wait until 'charlie work --drain'",
 }
 

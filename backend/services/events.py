@@ -14,6 +14,8 @@ from backend.domain import Change, ChangeKind
 from backend.errors import StorageError
 
 _RECONNECT_S = 1.0
+# Longer than any silence that would cost anything; without it the connection's own limit ends the wait as an error.
+_LISTEN_S = 600.0
 
 _log = logging.getLogger(__name__)
 
@@ -83,7 +85,7 @@ class Events:
             # What was told in between is lost: have everything asked for again.
             self._hand_out(Change(ChangeKind.WORKER))
         while not self._closing.is_set():
-            message = pubsub.get_message(timeout=None)
+            message = pubsub.get_message(timeout=_LISTEN_S)
             if message and message["type"] == "message":
                 self._hand_out(_change(message["data"]))
 

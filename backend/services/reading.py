@@ -18,6 +18,7 @@ from backend.domain import (
 )
 from backend.errors import EpisodeNotFound, ReadingFailed, ReadingUnavailable, Stopped, WeightsUnusable
 from backend.graph.extract_nodes import Reader, extract_nodes
+from backend.graph.split import TextLimit
 from backend.inference.manager import ModelManager
 from backend.services import policy
 from backend.services.crashes import Crashes
@@ -180,9 +181,12 @@ class ReadingService:
         from backend.graph.llm_reader import LlmReader  # dspy costs 0.6 s and 49 MB
 
         with self._manager.lease("llm") as lm:
-            return self._extract(entry, LlmReader(lm, lm.weights), is_draft=False)
+            reader = LlmReader(lm, lm.weights, n_failed=entry.attempts)
+            return self._extract(entry, reader, is_draft=False, limit=reader.limit)
 
-    def _extract(self, entry: LedgerEntry, reader: Reader, *, is_draft: bool) -> ReadingOutcome:
+    def _extract(
+        self, entry: LedgerEntry, reader: Reader, *, is_draft: bool, limit: TextLimit | None = None
+    ) -> ReadingOutcome:
         weights = reader.provenance.weights
         if self._crashes.are_unusable(weights):
             path = self._settings.llm_path or self._settings.models_dir
@@ -190,7 +194,13 @@ class ReadingService:
         episode = self._stores.episodes.get(entry.uuid, entry.journal)
         with self._crashes.marked(entry.uuid, entry.journal, weights):
             return extract_nodes(
-                episode, reader, self._stores, revision=entry.revision, is_draft=is_draft, stopping=self._stopping
+                episode,
+                reader,
+                self._stores,
+                revision=entry.revision,
+                is_draft=is_draft,
+                stopping=self._stopping,
+                limit=limit,
             )
 
     def _pause(self, error: ReadingUnavailable) -> Outcome:

@@ -1,5 +1,7 @@
 """The command line: which commands there are, and what becomes of errors."""
 
+from typing import Annotated
+
 import typer
 from typer.core import TyperGroup
 
@@ -36,7 +38,9 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def _options(version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True)) -> None:
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
     if version:
         print_text(f"charlie {shipped_version()}")
         raise typer.Exit

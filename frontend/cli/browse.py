@@ -1,6 +1,7 @@
 """Commands that look: list, show, entities, entity."""
 
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
@@ -23,9 +24,7 @@ from frontend.cli.session import opened
 _PAGE = 200
 
 
-def list_entries(
-    limit: options.Limit = 50, journal: options.Journal = None, as_json: options.AsJson = False
-) -> None:
+def list_entries(limit: options.Limit = 50, journal: options.Journal = None, as_json: options.AsJson = False) -> None:
     """List the entries, newest first."""
     if journal is not None:
         check_journal(journal)
@@ -39,7 +38,7 @@ def list_entries(
 
 
 def show(uuid: options.Uuid, as_json: options.AsJson = False) -> None:
-    """Show an entry with the people, places, groups and activities in it."""
+    """Show an entry and who and what is in it."""
     with opened() as runtime:
         episode = runtime.journal.get(runtime.journal.resolve_uuid(uuid))
         status, reason = _standing(runtime.journal, episode.uuid)
@@ -59,12 +58,15 @@ def show(uuid: options.Uuid, as_json: options.AsJson = False) -> None:
 
 
 def entities(
-    type_: EntityType | None = typer.Option(None, "--type", case_sensitive=False, help="One kind only."),
+    type_: Annotated[EntityType | None, typer.Option("--type", case_sensitive=False, help="One kind only.")] = None,
     limit: options.Limit = 200,
     journal: options.Journal = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """List whom and what the entries mention, most mentioned first."""
+    """List whom and what the entries mention.
+
+    The most mentioned come first.
+    """
     if journal is not None:
         check_journal(journal)
     with opened() as runtime:
@@ -74,20 +76,17 @@ def entities(
         return
     print_table(
         ("type", "entries", "last", "name"),
-        [
-            (e.type.value, str(e.n_episodes), e.last_at.strftime("%Y-%m-%d") if e.last_at else "", e.name)
-            for e in found
-        ],
+        [(e.type.value, str(e.n_episodes), e.last_at.strftime("%Y-%m-%d") if e.last_at else "", e.name) for e in found],
     )
 
 
 def entity(
-    name: str = typer.Argument(..., metavar="NAME", help="The name, or its uuid."),
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name, or its uuid.")],
     limit: options.Limit = 50,
     journal: options.Journal = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show one of them and the entries that mention it, newest first."""
+    """Show one of them and its entries, newest first."""
     if journal is not None:
         check_journal(journal)
     with opened() as runtime:

@@ -14,7 +14,10 @@ from frontend.cli.session import settings
 
 
 def doctor(as_json: options.AsJson = False) -> None:
-    """Say what works on this machine and what does not; exit status 1 when something is broken."""
+    """Say what works on this machine.
+
+    The exit status is 1 when something is broken.
+    """
     checks: list[Check] = []
     for check in examine(settings()):
         checks.append(check)

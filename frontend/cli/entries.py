@@ -1,6 +1,7 @@
 """Commands that change entries: add, edit, delete, undo, retry, reject."""
 
 from contextlib import nullcontext
+from typing import Annotated
 
 import typer
 
@@ -33,9 +34,7 @@ def add(
     with _given(text) or editor_text(settings()) as written:
         check_text(written)
         with opened() as runtime:
-            uuid = runtime.journal.add(
-                written, journal=journal, title=title or "", valid_at=valid_at, source="command"
-            )
+            uuid = runtime.journal.add(written, journal=journal, title=title or "", valid_at=valid_at, source="command")
             saved_in = journal or runtime.settings.journal
     if as_json:
         print_json({"uuid": uuid, "journal": saved_in})
@@ -50,7 +49,10 @@ def edit(
     title: options.Title = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Change an entry: its text, and with options its title or date alone."""
+    """Change an entry's text, title or date.
+
+    With options alone the text stays; with neither it opens your editor.
+    """
     valid_at = parse_moment(date) if date is not None else None
     is_text_kept = text is None and (date is not None or title is not None)
     given = None if is_text_kept else _given(text)
@@ -77,7 +79,10 @@ def delete(uuid: options.Uuid, as_json: options.AsJson = False) -> None:
 
 
 def undo(journal: options.Journal = None, as_json: options.AsJson = False) -> None:
-    """Take the last change back: an add, an edit, a delete or a reject."""
+    """Take the last change back.
+
+    That is an add, an edit, a delete or a reject.
+    """
     with opened() as runtime:
         undone = runtime.journal.undo(journal)
     if undone is None:
@@ -89,10 +94,15 @@ def undo(journal: options.Journal = None, as_json: options.AsJson = False) -> No
 
 
 def retry(
-    uuid: str | None = typer.Argument(None, metavar="[UUID]", help="One entry; else all that were given up."),
+    uuid: Annotated[
+        str | None, typer.Argument(metavar="[UUID]", help="One entry; else all that were given up.")
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Read again what was given up; 'charlie status' counts those entries as dead."""
+    """Have read again what was given up.
+
+    'charlie status' says how many entries those are.
+    """
     with opened() as runtime:
         count = runtime.journal.retry(runtime.journal.resolve_uuid(uuid) if uuid else None)
     if as_json:
@@ -103,10 +113,13 @@ def retry(
 
 def reject(
     uuid: options.Uuid,
-    name: str = typer.Argument(..., metavar="NAME", help="The name as 'charlie show' lists it, or its uuid."),
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name as 'charlie show' lists it, or its uuid.")],
     as_json: options.AsJson = False,
 ) -> None:
-    """Say that a name in an entry is nobody and nothing; no reader overrules it, and undo takes it back."""
+    """Say that a name in an entry is none.
+
+    No reader overrules it; 'charlie undo' takes it back.
+    """
     with opened() as runtime:
         full = runtime.journal.resolve_uuid(uuid)
         entities = [connection.entity for connection in runtime.journal.connections(full)]

@@ -1,6 +1,7 @@
 """Commands about models: list, use."""
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -35,7 +36,9 @@ def list_(as_json: options.AsJson = False) -> None:
 
 @app.command(epilog="Example: charlie models use ~/Downloads/qwen3-4b-q4_k_m.gguf")
 def use(
-    path: str = typer.Argument(..., metavar="PATH", help="A GGUF instruct model; 'tagger' goes back to the shipped one."),
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="A GGUF instruct model; 'tagger' goes back to the shipped one.")
+    ],
     as_json: options.AsJson = False,
 ) -> None:
     """Read new entries with this model from now on; the file is checked first."""

@@ -9,7 +9,7 @@ Uuid = Annotated[str, typer.Argument(metavar="UUID", help="The entry's uuid, or 
 Journal = Annotated[str | None, typer.Option("--journal", "-j", metavar="J", help="Which journal; else the setting.")]
 EntryText = Annotated[
     str | None,
-    typer.Argument(metavar="[TEXT | -]", help="The text; '-' reads standard input; none opens your editor."),
+    typer.Argument(metavar="TEXT | -", help="The text; '-' reads standard input; none opens your editor."),
 ]
 Title = Annotated[str | None, typer.Option("--title", "-t", metavar="T", help="A title; else the first line.")]
 Date = Annotated[

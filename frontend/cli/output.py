@@ -18,7 +18,7 @@ from backend.domain import Connection, Entity, EpisodeSummary, Status
 from backend.errors import CharlieError
 from backend.text import for_terminal
 
-type Json = None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]
+type Json = bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None
 
 # JSON leaves these as they are; a terminal would obey them.
 _C1_CONTROLS = re.compile("[\x7f-\x9f]")

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -16,10 +17,13 @@ from frontend.cli.session import opened
 
 
 def work(
-    drain: bool = typer.Option(False, "--drain", help="Read until nothing waits, then end."),
+    drain: Annotated[bool, typer.Option("--drain", help="Read until nothing waits, then end.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Read what waits without opening the screen; where another Charlie reads already, wait for that one."""
+    """Read what waits, without the screen.
+
+    Where another Charlie reads already, wait for that one.
+    """
     if not drain:
         raise typer.BadParameter("say 'charlie work --drain': the screen reads by itself while it is open")
     with opened() as runtime, _progress() as show:
@@ -43,7 +47,9 @@ def status(as_json: options.AsJson = False) -> None:
         print_text(f"{name}: {count:,} {'entry' if count == 1 else 'entries'}")
     print_text(f"{found.pending:,} waiting, {found.dead:,} given up")
     model = found.model
-    held = "" if model.state is ModelState.UNLOADED else f", {model.name} {model.state.value}, {model.resident_mb:,.0f} MB"
+    held = (
+        "" if model.state is ModelState.UNLOADED else f", {model.name} {model.state.value}, {model.resident_mb:,.0f} MB"
+    )
     print_text(f"reader: {found.reader}{held}; worker: {found.worker}")
     if found.problem:
         print_text(f"reading is paused: {found.problem}")

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from textual import on
@@ -39,7 +40,8 @@ class CharlieScreen(Screen[None]):
         Of calls with the same `latest_of` only the answer to the last one comes back.
         """
         self.run_worker(
-            ask(self, call, answered, failed),
+            # Not a coroutine yet: a call that a later one takes the place of may never begin.
+            partial(ask, self, call, answered, failed),
             group=latest_of or "asked",
             exclusive=bool(latest_of),
             exit_on_error=False,

@@ -163,7 +163,7 @@ class HomeScreen(CharlieScreen):
             return
         self._wants_last = self._wants_last or event.is_all
         journal, name = self.charlie.runtime.journal, self.charlie.journal
-        if event.is_all:
+        if self._wants_last:
             load = partial(load_all, journal, name, self._next)
         else:
             load = partial(journal.page, name, before=self._next, limit=PAGE_SIZE)
@@ -176,9 +176,10 @@ class HomeScreen(CharlieScreen):
         known = {episode.uuid for episode in self._timeline.episodes}
         older = tuple(episode for episode in event.page.episodes if episode.uuid not in known)
         self._put((*self._timeline.episodes, *older), event.page)
-        if self._wants_last and self._next is None:
-            self._wants_last = False
+        if self._wants_last:
             self._timeline.select_last()
+        if self._next is None:
+            self._wants_last = False
 
     def _put(self, episodes: tuple[EpisodeSummary, ...], page: Page) -> None:
         self._next = page.next

@@ -18,13 +18,14 @@ from frontend.state.wording import plural
 
 
 class JournalsScreen(ModalScreen[str | None]):
-    """Gives the name of the journal to show; None when nothing was chosen."""
+    """Gives the name of the journal to show, None when nothing was chosen; `current` is one of `journals`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
 
-    def __init__(self, journals: Sequence[tuple[str, int]]) -> None:
+    def __init__(self, journals: Sequence[tuple[str, int]], current: str) -> None:
         super().__init__()
         self._journals = tuple(journals)
+        self._current = current
 
     def compose(self) -> ComposeResult:
         with Vertical(id="journals"):
@@ -34,7 +35,9 @@ class JournalsScreen(ModalScreen[str | None]):
 
     def on_mount(self) -> None:
         self.query_one("#journals").border_title = "Journals"
-        self.query_one(OptionList).focus()
+        choices = self.query_one(OptionList)
+        choices.highlighted = choices.get_option_index(self._current)
+        choices.focus()
 
     @on(OptionList.OptionSelected)
     def _choose(self, event: OptionList.OptionSelected) -> None:

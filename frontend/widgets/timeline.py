@@ -180,6 +180,7 @@ class Timeline(ScrollView, can_focus=True):
     def action_last(self) -> None:
         """To the oldest entry, however many lie between."""
         if self._has_more:
+            self._is_asking = True
             self.post_message(self.MoreWanted(is_all=True))
         self.select_last()
 

@@ -30,7 +30,9 @@ def test_an_entry_from_process_to_process(home: Path) -> None:
     assert json.loads(shown.stdout)["text"] == "Coffee [bold] with 'Sarah' 👋 $source"
 
 
-def test_a_wrong_setting_is_named_with_its_source(charlie: Charlie, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_setting_is_named_with_its_source(
+    charlie: Charlie, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The key and where it came from stand in one line."""
     (home / "charlie.toml").write_text('n_threads = "many"\n')
     from_file = charlie("list")
@@ -101,7 +103,10 @@ def test_a_terminal_gets_no_control_characters(home: Path) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    "add edit delete undo retry reject list show entities entity work status doctor models".split(),
+    [
+        *("add", "edit", "delete", "undo", "retry", "reject"),
+        *("list", "show", "entities", "entity", "work", "status", "doctor", "models"),
+    ],
 )
 def test_help_has_an_example(charlie: Charlie, command: str) -> None:
     """`--help` of every command shows how it is used."""

@@ -47,14 +47,12 @@ def test_models_list_has_the_shipped_ones(charlie_json: CharlieJson) -> None:
     """The two small models are there, and the tagger is in use."""
     models = {model["kind"]: model for model in charlie_json("models", "list")}
     assert set(models) >= {"tagger", "embedding"}
-    assert models["tagger"]["in_use"]
+    assert models["tagger"]["active"]
     assert models["tagger"]["size_bytes"] > 1_000_000
 
 
 @pytest.mark.parametrize("content", [b"", b"GGUF", b"not a model at all", b"GGUF\x03\0\0\0" + b"\xff" * 64])
-def test_models_use_refuses_what_is_no_model(
-    charlie: Charlie, home: Path, tmp_path: Path, content: bytes
-) -> None:
+def test_models_use_refuses_what_is_no_model(charlie: Charlie, home: Path, tmp_path: Path, content: bytes) -> None:
     """A file that cannot be used is refused in one line, and the choice stays what it was."""
     path = tmp_path / "model.gguf"
     path.write_bytes(content)
@@ -78,9 +76,7 @@ def test_doctor_is_content_here(charlie_json: CharlieJson) -> None:
     assert "redis 8" in checks["database"]["detail"]
 
 
-def test_doctor_names_what_is_broken(
-    charlie: Charlie, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_doctor_names_what_is_broken(charlie: Charlie, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that is missing and a folder others can read are problems, and the status is 1."""
     home = tmp_path / "open"
     (home / "drafts").mkdir(parents=True)

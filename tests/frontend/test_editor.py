@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from textual.app import App
+from textual.events import Paste
 
 from backend.settings import Settings
 from backend.services.runtime import Runtime
@@ -136,11 +137,9 @@ async def test_saving_twice_changes_one_entry(app: CharlieApp, runtime: Runtime,
 
 async def test_a_paste_with_carriage_returns_becomes_lines(app: CharlieApp, runtime: Runtime, until: Until) -> None:
     """Terminals send them for the line ends of what is pasted."""
-    from textual.events import Paste
-
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("n")
-        app.screen.query_one(JournalArea).post_message(Paste("one\r\ntwo\rthree"))
+        app.post_message(Paste("one\r\ntwo\rthree"))
         await pilot.pause()
         await pilot.press("escape")
         await until(lambda: app.screen.id == "home")

