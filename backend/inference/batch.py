@@ -35,8 +35,8 @@ class TokenBatch:
         """Append `tokens` of `sequence`, the first at `position`; `outputs` is "all", "last" or "none"."""
         at, n = self.struct.n_tokens, len(tokens)
         end = at + n
-        self._tokens[at:end] = tokens
-        self._positions[at:end] = range(position, position + n)
+        self._tokens[at:end] = list(tokens)
+        self._positions[at:end] = list(range(position, position + n))
         self._sequences[at:end] = [sequence] * n
         self._wanted[at:end] = [1 if outputs == "all" else 0] * n
         if outputs == "last":

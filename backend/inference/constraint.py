@@ -4,16 +4,17 @@ The best token is asked about first and the whole vocabulary only when it is ref
 of them, where llama.cpp's own grammar sampler takes 13 to 32.
 """
 
+import ctypes
 import json
 from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
-from llguidance.llamacpp import lltokenizer_from_vocab
 from numpy.typing import NDArray
 
 from backend.errors import InferenceError
+from backend.inference.bindings import bindings
 from backend.inference.loader import LoadedModel
 
 # Compiled schemas that are remembered; the application has a handful.
@@ -52,9 +53,8 @@ class ConstraintMaker:
 
     def __init__(self, model: LoadedModel) -> None:
         self._n_vocab = model.n_vocab
-        ends = [token for token in range(model.n_vocab) if model.ends_answer(token)]
         with model.lock:
-            self._tokenizer: LLTokenizer = lltokenizer_from_vocab(model.vocab, eos_token=ends or None)
+            self._tokenizer = _tokenizer(model)
         self._matcher = lru_cache(_KEPT_SCHEMAS)(self._compile)
 
     def constraint(self, schema: dict[str, Any]) -> Constraint:
@@ -71,6 +71,27 @@ class ConstraintMaker:
         if matcher.is_error():
             raise InferenceError(f"the answer's schema cannot be used: {matcher.get_error()[:300]}")
         return matcher
+
+
+def _tokenizer(model: LoadedModel) -> LLTokenizer:
+    """The vocabulary as llguidance wants it. Its own `llamacpp.lltokenizer_from_vocab` calls what 0.3.36 deprecates."""
+    api, vocab = bindings(), model.vocab
+    room = 16 * 1024
+    buffer = ctypes.create_string_buffer(room)
+    pieces: list[bytes] = []
+    ends: list[int] = []
+    for token in range(model.n_vocab):
+        n = api.llama_token_to_piece(vocab, token, buffer, room, 0, True)
+        piece = buffer[: max(n, 0)]
+        attributes = api.llama_vocab_get_attr(vocab, token)
+        is_marked = attributes & api.LLAMA_TOKEN_ATTR_USER_DEFINED and piece[:1] == b"<" and piece[-1:] == b">"
+        # llguidance tells control tokens from text that spells them by this byte, which no text has.
+        is_control = attributes & api.LLAMA_TOKEN_ATTR_CONTROL or is_marked
+        pieces.append(b"\xff" + piece if is_control else piece)
+        if api.llama_vocab_is_eog(vocab, token):
+            ends.append(token)
+    address = ctypes.cast(api._lib.llama_tokenize, ctypes.c_void_p).value
+    return LLTokenizer.from_llamacpp(tokens=pieces, vocab_ptr=vocab, tokenize_fptr=address, eos_token=ends or None)
 
 
 def _closed(schema: Any) -> Any:

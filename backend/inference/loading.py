@@ -37,7 +37,13 @@ def model_path(settings: Settings, kind: Kind) -> Path | None:
 class ModelLoader:
     """Loads by the settings; keeps nothing."""
 
-    def __init__(self, settings: Settings, stopping: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        stopping: Callable[[], bool] = lambda: False,
+        available_bytes: Callable[[], int] = available_bytes,
+    ) -> None:
+        self._available_bytes = available_bytes
         self._settings = settings
         self._stopping = stopping
 
@@ -48,6 +54,15 @@ class ModelLoader:
             return (model_path(chosen, kind),)
         return (chosen.llm_path, chosen.n_ctx_tokens, chosen.n_threads, chosen.n_gpu_layers, chosen.max_answer_tokens)
 
+    def need_bytes(self, kind: Kind) -> int:
+        """Memory that a model of `kind` would take, from its header alone. Raises as `load` does."""
+        path = self._path(kind)
+        header = read_header(path)
+        check_kind(path, header, kind)
+        return need_bytes(
+            header, n_ctx_tokens=self._wanted(kind).n_ctx_tokens, n_batch=N_BATCH, writes_answers=kind == "llm"
+        )
+
     def load(self, kind: Kind, on_progress: Callable[[float], bool]) -> Loaded:
         """A model of `kind`; the caller closes it.
 
@@ -56,11 +71,11 @@ class ModelLoader:
             ModelTooLarge: it needs more than is available, and the settings do not say to try all the same.
             Stopped: `stopping` or `on_progress` said so.
         """
-        path = model_path(self._settings, kind)
-        if path is None:
-            raise WeightsMissing(self._settings.models_dir)
+        path = self._path(kind)
         wanted = self._wanted(kind)
-        self._check_memory(path, wanted)
+        need, available = self.need_bytes(kind), self._available_bytes()
+        if need > available and not self._settings.memory_override:
+            raise ModelTooLarge(path.name, need, available)
         if kind == "llm":
             wanted = Prober(self._settings.run_dir).safe_settings(path, wanted, stopping=self._stopping)
         model = load_model(
@@ -87,14 +102,11 @@ class ModelLoader:
             kind, chosen.n_ctx_tokens, chosen.n_threads, chosen.n_gpu_layers, use_extra_bufts=True, n_sequences=1
         )
 
-    def _check_memory(self, path: Path, wanted: LoadSettings) -> None:
-        header = read_header(path)
-        check_kind(path, header, wanted.kind)
-        is_llm = wanted.kind == "llm"
-        need = need_bytes(header, n_ctx_tokens=wanted.n_ctx_tokens, n_batch=N_BATCH, writes_answers=is_llm)
-        available = available_bytes()
-        if need > available and not self._settings.memory_override:
-            raise ModelTooLarge(path.name, need, available)
+    def _path(self, kind: Kind) -> Path:
+        path = model_path(self._settings, kind)
+        if path is None:
+            raise WeightsMissing(self._settings.models_dir)
+        return path
 
     def _reader(self, kind: Kind, model: LoadedModel) -> Any:
         cache_dir = self._settings.run_dir

@@ -4,6 +4,7 @@ A model is in one state at a time; whoever moves it into LOADING or UNLOADING do
 the others wait. So a burst loads once, an arrival during an unload waits and loads again, and two copies never are.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from backend.domain import ModelState, ModelStatus
-from backend.errors import InferenceError, Stopped
+from backend.errors import CharlieError, InferenceError, Stopped
 from backend.inference.loader import Kind
 from backend.inference.loading import Loaded, ModelLoader, model_path
-from backend.inference.memory import give_back, resident_mb
+from backend.inference.memory import available_bytes, give_back, resident_mb
 from backend.settings import Settings, load_settings
+
+logger = logging.getLogger(__name__)
 
 KINDS: Final[tuple[Kind, ...]] = ("llm", "tagger", "embedding")
 # How often somebody who waits for a model looks whether they should stop, seconds.
@@ -62,8 +65,10 @@ class ModelManager:
         has_work: Callable[[], bool],
         on_change: Callable[[ModelStatus], None] | None = None,
         stopping: Callable[[], bool] | None = None,
+        available_bytes: Callable[[], int] = available_bytes,
     ) -> None:
         """`has_work` says whether a model is worth holding; `on_change` is called in the thread that changed it."""
+        self._available_bytes = available_bytes
         self._settings = settings
         self._has_work = has_work
         self._on_change = on_change
@@ -82,8 +87,8 @@ class ModelManager:
         """
         slot = self._slots[kind]
         loaded = self._acquire(slot)
-        self._tell()
         try:
+            self._tell()
             yield loaded.reader
         finally:
             with self._changed:
@@ -188,11 +193,11 @@ class ModelManager:
         return self._load(slot)
 
     def _load(self, slot: _Slot) -> Loaded:
-        self._tell()
         loaded: Loaded | None = None
         problem = "the load was interrupted"
         try:
-            loader = ModelLoader(self._settings, self._stopping)
+            self._tell()
+            loader = ModelLoader(self._settings, self._stopping, self._available_bytes)
             loaded = loader.load(slot.kind, lambda done: self._progressed(slot, done))
         except InferenceError as error:
             problem = str(error)
@@ -206,8 +211,10 @@ class ModelManager:
                 slot.state = ModelState.READY if loaded else ModelState.FAILED if problem else ModelState.UNLOADED
                 slot.leases += 1 if loaded else 0
                 self._loads += 1 if loaded else 0
+                slot.progress = 1.0 if loaded else 0.0
                 self._changed.notify_all()
-            self._tell()
+            if not loaded:
+                self._tell()
         return loaded
 
     def _progressed(self, slot: _Slot, done: float) -> bool:
@@ -257,8 +264,12 @@ class ModelManager:
         self._tell()
 
     def _tell(self) -> None:
-        if self._on_change:
+        if self._on_change is None:
+            return
+        try:
             self._on_change(self.status())
+        except CharlieError as error:  # who cannot be told must not keep a model from being freed
+            logger.warning("a change of the model could not be told: %s", error)
 
 
 class _Default:
@@ -286,24 +297,23 @@ class _Default:
 _DEFAULT: Final = _Default()
 
 
-class _LiveModels(Mapping[str, Any]):
+class _LiveModels(Mapping[str, dict[str, Any]]):
     """What the default manager holds at the moment it is asked."""
 
-    def _now(self) -> dict[Kind, Any]:
+    def __getitem__(self, kind: str) -> dict[str, Any]:
+        if kind not in KINDS:
+            raise KeyError(kind)
         manager = _DEFAULT.peek()
-        return manager.loaded() if manager else {}
-
-    def __getitem__(self, kind: str) -> Any:
-        return self._now()[kind]  # type: ignore[index] # any other word is a KeyError, as it should be
+        return {"model": manager.loaded().get(kind) if manager else None}
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._now())
+        return iter(KINDS)
 
     def __len__(self) -> int:
-        return len(self._now())
+        return len(KINDS)
 
 
-# Kind to loaded object; empty when nothing is loaded. Looking never loads.
+# Kind to `{"model": loaded object or None}`. Looking never loads.
 MODELS: Final = _LiveModels()
 
 

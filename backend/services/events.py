@@ -4,7 +4,6 @@ import json
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any
 
 import redis
 
@@ -29,7 +28,6 @@ class Events:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
-        self._pubsub: Any = None
 
     def publish(self, change: Change) -> None:
         """Tell everybody; lost when the server cannot be reached, since listeners ask again when it is back."""
@@ -58,13 +56,11 @@ class Events:
     def close(self) -> None:
         """End the background thread. Idempotent."""
         self._closing.set()
-        pubsub, self._pubsub = self._pubsub, None
-        connection = getattr(pubsub, "connection", None)
-        if connection is not None:
-            # Shuts the socket the thread is blocked on; it sees a connection error, then the flag.
-            connection.disconnect()
-        if self._thread is not None:
-            self._thread.join(timeout=1.0)
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            # Wakes the thread, which sees the flag; where the server is gone its connection wakes it.
+            self.publish(Change(ChangeKind.WORKER))
+            thread.join(timeout=1.0)
 
     def _listen(self) -> None:
         is_first = True
@@ -72,22 +68,20 @@ class Events:
             try:
                 with translated():
                     self._follow(is_first)
-            except (StorageError, ValueError, OSError):
-                # ValueError and OSError: the socket was closed under the thread by `close`.
+            except StorageError:
                 is_first = False
                 self._closing.wait(_RECONNECT_S)
 
     def _follow(self, is_first: bool) -> None:
-        pubsub = self._client.pubsub(ignore_subscribe_messages=True)
-        pubsub.subscribe(keys.EVENTS_CHANNEL)
-        self._pubsub = pubsub
-        if not is_first:
-            # What was told in between is lost: have everything asked for again.
-            self._hand_out(Change(ChangeKind.WORKER))
-        while not self._closing.is_set():
-            message = pubsub.get_message(timeout=_LISTEN_S)
-            if message and message["type"] == "message":
-                self._hand_out(_change(message["data"]))
+        with self._client.pubsub(ignore_subscribe_messages=True) as pubsub:
+            pubsub.subscribe(keys.EVENTS_CHANNEL)
+            if not is_first:
+                # What was told in between is lost: have everything asked for again.
+                self._hand_out(Change(ChangeKind.WORKER))
+            while not self._closing.is_set():
+                message = pubsub.get_message(timeout=_LISTEN_S)
+                if message and message["type"] == "message" and not self._closing.is_set():
+                    self._hand_out(_change(message["data"]))
 
     def _hand_out(self, change: Change) -> None:
         with self._lock:

@@ -57,14 +57,11 @@ def snapshot(
     own_pid: int,
 ) -> Status:
     """What is going on; `own` is this process's worker, `holder_pid` who holds the worker lock."""
-    if holder_pid is None:
-        state, worker = None, "nobody"
-    elif holder_pid == own_pid and own is not None:
-        state, worker = own, "this process"
-    else:
-        state, worker = read_board(), f"process {holder_pid}"
-    if state is None or state.pid != holder_pid:
+    is_own = own is not None and holder_pid in (None, own_pid)
+    state = own if is_own else read_board() if holder_pid is not None else None
+    if state is None or (not is_own and state.pid != holder_pid):
         state = WorkerState(holder_pid or 0, NO_MODEL)
+    worker = "nobody" if holder_pid is None else "this process" if holder_pid == own_pid else f"process {holder_pid}"
     ledger = stores.ledger
     return Status(
         journals={name: stores.schema.n_episodes(name) for name in stores.schema.journals()},

@@ -126,6 +126,7 @@ class ProcessWorker:
             if self._stopping.is_set():
                 _close_input(self._child)
             status = self._child.wait()
+            _close_input(self._child)
             if self._stopping.is_set():
                 return
             _log.warning("the worker's process ended (status %s); it is started again", status)

@@ -76,7 +76,7 @@ async def test_only_a_page_is_loaded_until_one_scrolls(
     async with app.run_test(size=SIZE) as pilot:
         timeline = app.screen.query_one(Timeline)
         await until(lambda: len(timeline.episodes) == 50)
-        await pilot.press(*["pagedown"] * 8)
+        await pilot.press(*["pagedown"] * 12)
         await until(lambda: 50 < len(timeline.episodes) <= 100)
 
 

@@ -1,0 +1,42 @@
+"""The shipped embedding model."""
+
+import numpy as np
+import pytest
+
+from backend.inference.embedder import Embedder
+from backend.inference.loader import LoadedModel
+
+
+@pytest.fixture
+def embedder(minilm: LoadedModel) -> Embedder:
+    """The embedder over the shipped model."""
+    return Embedder(minilm)
+
+
+def test_likeness_follows_meaning(embedder: Embedder) -> None:
+    """Two ways to say it are closer than two things said."""
+    cat, kitten, money = embedder.embed(["The cat sat on the mat", "A kitten on the rug", "Revenue rose last quarter"])
+    assert cat @ kitten > cat @ money + 0.3
+
+
+def test_shape_length_and_order(embedder: Embedder) -> None:
+    """One float32 row a text, of length 1, in order, whatever shares the batch."""
+    texts = [f"entry number {index} about something" for index in range(40)]
+    together = embedder.embed(texts)
+    assert together.shape == (40, 384)
+    assert together.dtype == np.float32
+    assert np.allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-5)
+    assert np.allclose(together[7], embedder.embed([texts[7]])[0], atol=1e-3)
+
+
+def test_no_texts_and_blank_texts(embedder: Embedder) -> None:
+    """Nothing in, nothing out; an empty text has a vector too."""
+    assert embedder.embed([]).shape == (0, 384)
+    assert np.isfinite(embedder.embed([""])).all()
+
+
+def test_long_text_is_averaged_over_windows(embedder: Embedder) -> None:
+    """What stands beyond the first window counts."""
+    start = "The harbour was quiet this morning. " * 80
+    with_end, without = embedder.embed([start + "We sold the company and the shares. " * 80, start])
+    assert 0.3 < with_end @ without < 0.98

@@ -1,0 +1,78 @@
+"""Trying a file in a child first."""
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from backend.errors import Stopped, WeightsUnusable
+from backend.inference.loader import LoadSettings
+from backend.inference.probe import Prober
+
+WANTED = LoadSettings("llm", 512, 1, n_gpu_layers=0, use_extra_bufts=True)
+
+
+def child(code: str) -> tuple[str, ...]:
+    """A child that runs `code` in place of the probe."""
+    return (sys.executable, "-c", code)
+
+
+def test_good_file_is_tried_once(f16_path: Path, tmp_path: Path) -> None:
+    """What passed is remembered: the second time no child is started."""
+    settings = Prober(tmp_path).safe_settings(f16_path, WANTED)
+    assert settings.kind == "llm"
+    unreachable = Prober(tmp_path, command=child("raise SystemExit(9)"))
+    assert unreachable.safe_settings(f16_path, WANTED) == settings
+
+
+def test_crash_falls_back_to_safe_settings(f16_path: Path, tmp_path: Path) -> None:
+    """A crash with repacked weights ends in plain ones; the parent lives."""
+    code = "import os, sys; os.abort() if '\"use_extra_bufts\": true' in sys.argv[2] else None"
+    settings = Prober(tmp_path, command=child(code)).safe_settings(f16_path, WANTED)
+    assert settings.use_extra_bufts is False
+
+
+def test_file_that_always_crashes_is_refused_and_remembered(f16_path: Path, tmp_path: Path) -> None:
+    """No settings help: refused with the reason, and the next time at once."""
+    prober = Prober(tmp_path, command=child("import os; os.abort()"))
+    for _ in range(2):
+        with pytest.raises(WeightsUnusable, match="crashed when it was tried"):
+            prober.safe_settings(f16_path, WANTED)
+        prober = Prober(tmp_path, command=child("pass"))
+
+
+def test_changed_file_is_tried_again(f16_path: Path, tmp_path: Path) -> None:
+    """Another file under the same name is another file."""
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"GGUF one")
+    with pytest.raises(WeightsUnusable):
+        Prober(tmp_path, command=child("raise SystemExit(9)")).safe_settings(path, WANTED)
+    path.write_bytes(b"GGUF two")
+    assert Prober(tmp_path, command=child("pass")).safe_settings(path, WANTED) == WANTED
+
+
+def test_refusal_in_the_child_keeps_its_words(tmp_path: Path) -> None:
+    """The real child refuses what is no model and says why."""
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"no model at all")
+    with pytest.raises(WeightsUnusable, match="not a GGUF file"):
+        Prober(tmp_path).safe_settings(path, WANTED)
+
+
+def test_child_that_hangs_is_ended(f16_path: Path, tmp_path: Path) -> None:
+    """After its time, or when told to stop, the child is gone; being stopped is not remembered."""
+    sleeper = child("import time; time.sleep(60)")
+    started_s = time.monotonic()
+    with pytest.raises(Stopped):
+        Prober(tmp_path, command=sleeper).safe_settings(f16_path, WANTED, stopping=lambda: True)
+    with pytest.raises(WeightsUnusable, match="did not answer"):
+        Prober(tmp_path, command=sleeper, timeout_s=0.2).safe_settings(f16_path, WANTED)
+    assert time.monotonic() - started_s < 5
+
+
+def test_child_is_silent(f16_path: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Nothing that the child prints reaches the terminal."""
+    noisy = child("import os; os.write(1, b'out'); os.write(2, b'err')")
+    Prober(tmp_path, command=noisy).safe_settings(f16_path, WANTED)
+    assert capfd.readouterr() == ("", "")
