@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     # Whether an inference server may be anywhere but on this machine.
     allow_remote: bool = False
     # Context of the instruct model, tokens.
-    n_ctx_tokens: int = Field(default=4096, ge=512, le=262_144)
+    n_ctx_tokens: int = Field(default=4096, ge=2048, le=262_144)
     # Tokens an answer may take; an answer that reaches it is an error.
     max_answer_tokens: int = Field(default=1024, ge=16, le=32_768)
     # Threads that decode.
@@ -126,8 +126,10 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then the environment, then `<home>/charlie.toml`."""
-        home = init_settings().get("home") or default_home()
-        toml = TomlConfigSettingsSource(settings_cls, toml_file=Path(home) / "charlie.toml")
+        path = Path(init_settings().get("home") or default_home()) / "charlie.toml"
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=path)
+        if "home" in toml.toml_data:
+            raise SettingsError("home", str(path), "only CHARLIE_HOME moves the home: remove this line")
         return init_settings, env_settings, toml
 
 
@@ -144,9 +146,9 @@ def load_settings(**chosen: Any) -> Settings:
         key = str(first["loc"][0]) if first["loc"] else "settings"
         problem, source = first["msg"], _source_of(key, chosen)
     except ValueError as error:  # tomllib.TOMLDecodeError: its message gives line and column
-        key, problem, source = "charlie.toml", str(error), str(default_home() / "charlie.toml")
+        key, problem, source = "charlie.toml", str(error), _file_of(chosen)
     except OSError as error:
-        key, problem, source = "home", error.strerror or "cannot be read", str(default_home())
+        key, problem, source = "home", error.strerror or "cannot be read", _file_of(chosen)
     raise SettingsError(key, source, problem)
 
 
@@ -155,7 +157,11 @@ def _source_of(key: str, chosen: dict[str, Any]) -> str:
         return "argument"
     if f"CHARLIE_{key.upper()}" in os.environ:
         return f"environment variable CHARLIE_{key.upper()}"
-    return str(default_home() / "charlie.toml")
+    return _file_of(chosen)
+
+
+def _file_of(chosen: dict[str, Any]) -> str:
+    return str(Path(chosen.get("home") or default_home()) / "charlie.toml")
 
 
 @cache

@@ -16,7 +16,10 @@ HEAD_CHARS = 400
 _MARKUP_START = re.compile(r"^\s{0,3}(?:#{1,6}\s+|>\s+|[-*+]\s+(?:\[[ xX]\]\s+)?|\d+[.)]\s+)")
 _JOURNAL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # A sentence ends at . ! ? … (with closing quotes) before white space, at a CJK full stop, or at a line break.
-_SENTENCE_END = re.compile(r"(?:[.!?…]+[\"'”’»)\]]*(?=\s)|[。！？]+[」』”’]*|\n+)\s*")
+# A run of them is tried once, from its first character, or a million dots would take hours.
+_SENTENCE_END = re.compile(r"(?:(?<![.!?…])[.!?…]++[\"'”’»)\]]*+(?=\s)|[。！？]+[」』”’]*|\n+)\s*")
+# The longest abbreviation and what stands before it: no need to look at a whole sentence for each.
+_ABBREVIATION_CHARS = 10
 _ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|vs|etc|e\.g|i\.e|approx|No)|\b[A-Z])\.$")
 
 
@@ -66,7 +69,8 @@ def preview_of(head: str, given_title: str = "") -> str:
         return _one_line(" ".join(lines), PREVIEW_CHARS)
     if not lines:
         return ""
-    rest = lines[0][TITLE_CHARS - 1 :] if len(lines[0]) > TITLE_CHARS else ""
+    first = " ".join(lines[0].split())
+    rest = first[TITLE_CHARS - 1 :] if len(first) > TITLE_CHARS else ""
     return _one_line(" ".join([rest, *lines[1:]]), PREVIEW_CHARS)
 
 
@@ -75,7 +79,7 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
     start = 0
     for match in _SENTENCE_END.finditer(text):
         end = match.start() + len(match.group().rstrip())
-        if "\n" not in match.group() and _ABBREVIATION.search(text, start, end):
+        if "\n" not in match.group() and _ABBREVIATION.search(text, max(start, end - _ABBREVIATION_CHARS), end):
             continue
         yield from _trimmed(text, start, end)
         start = match.end()

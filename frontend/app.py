@@ -13,6 +13,9 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.console import Console, RenderableType
+from rich.segment import Segments
+from rich.text import Text
 from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -71,8 +74,7 @@ class CharlieApp(App[None]):
     """Charlie's screens over a Runtime, which its builder opens and closes.
 
     `opening` is the future of `runtime.open()` under way elsewhere; without it the runtime is open already.
-    `once_shown` is called once, in a thread, when the entries are painted: the place to start the worker, whose
-    imports would hold the first paint up. `show_loading` may be called from any thread while a journal loads.
+    `show_loading` may be called from any thread while a large journal loads.
     """
 
     CSS_PATH = "charlie.tcss"
@@ -87,16 +89,11 @@ class CharlieApp(App[None]):
     journal: var[str] = var("", init=False)
     has_sidebar: var[bool] = var(True, init=False)
 
-    def __init__(
-        self,
-        runtime: "Runtime",
-        opening: "Future[None] | None" = None,
-        *,
-        once_shown: Callable[[], None] | None = None,
-    ) -> None:
+    def __init__(self, runtime: "Runtime", opening: "Future[None] | None" = None) -> None:
         super().__init__()
+        # Textual's own follows `sys.stderr`, which leads to a log while the screens are shown.
+        self.error_console = Console(file=sys.__stderr__, markup=False, highlight=False)
         self.runtime = runtime
-        self._once_shown = once_shown
         self._opening_future = opening
         self._inbox = ChangeInbox(lambda: self.post_message(ChangesArrived()))
         self._unsubscribe: Callable[[], None] | None = None
@@ -148,7 +145,7 @@ class CharlieApp(App[None]):
 
     def _keep_drafts(self) -> None:
         for screen in self.screen_stack:
-            if screen.id == "editor":
+            if screen.name == "editor":
                 screen.keep_draft()  # type: ignore[attr-defined]  # importing EditorScreen here costs start-up time
 
     def _fatal_error(self) -> None:
@@ -160,8 +157,14 @@ class CharlieApp(App[None]):
         _log.error("%s at %s", name, " > ".join(frames[-12:]))
         where = f"{name} at {frames[-1] if frames else 'unknown'}"
         log = self.runtime.settings.logs_dir / "charlie.log"
-        self._exit_renderables.append(f"Charlie had to stop ({where}). What you typed is kept as a draft. Log: {log}")
+        words = Text(f"Charlie had to stop ({where}). What you typed is kept as a draft. Log: {log}")
+        self._exit_renderables.append(Segments(self.console.render(words)))
         self._close_messages_no_wait()
+
+    def panic(self, *renderables: RenderableType) -> None:
+        """Ends at once: the terminal has gone, or a defect of Textual's own."""
+        self._keep_drafts()
+        super().panic(*renderables)
 
     # Opening
 
@@ -177,6 +180,7 @@ class CharlieApp(App[None]):
         def reopen() -> None:
             try:
                 self.runtime.open()
+                self.runtime.start_worker()
             except CharlieError as error:
                 future.set_exception(error)
             else:
@@ -217,15 +221,10 @@ class CharlieApp(App[None]):
         self._ask_status()
 
     def note_shown(self) -> None:
-        """The entries are on the screen: what would have held that up can begin."""
-        if self._is_shown:
-            return
-        self._is_shown = True
-        # The other screens' imports (Markdown: 90 ms) happen before they are needed.
-        self.set_timer(1.0, lambda: Thread(target=_import_screens, name="imports", daemon=True).start())
-        once_shown, self._once_shown = self._once_shown, None
-        if once_shown is not None:
-            self.ask(once_shown, lambda _: ChangesArrived())
+        """The entries are on the screen: what the other screens import (Markdown: 90 ms) can come now."""
+        if not self._is_shown:
+            self._is_shown = True
+            self.set_timer(1.0, lambda: Thread(target=_import_screens, name="imports", daemon=True).start())
 
     # Changes
 
@@ -278,7 +277,7 @@ class CharlieApp(App[None]):
     def close_editor(self, uuid: str) -> None:
         """Back from the editor; the list shows where the entry stands that was written."""
         self.pop_screen()
-        if self.screen.id == "home" and uuid:
+        if self.screen.name == "home" and uuid:
             self.screen.post_message(EntryWritten(uuid))
 
     def open_reader(self, uuid: str, order: tuple[str, ...] = ()) -> None:
@@ -299,7 +298,7 @@ class CharlieApp(App[None]):
 
     @on(EntryFetched)
     def _edit_fetched(self, event: EntryFetched) -> None:
-        if self.screen.id == "home":
+        if self.screen.name == "home":
             self.open_editor(episode=event.episode)
 
     # What can be done from anywhere
@@ -357,7 +356,7 @@ class CharlieApp(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the command palette offers."""
-        if screen.id in ("home", "reader", "mentions"):
+        if screen.name in ("home", "reader", "mentions"):
             yield SystemCommand("New entry", "Write about your day", self.open_editor)
             yield SystemCommand("Switch journal", "Choose another journal or begin one", self.choose_journal)
             yield SystemCommand("Undo", "Take the last change back", self.action_undo)

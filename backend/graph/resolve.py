@@ -20,6 +20,7 @@ def resolve(
     resolved = []
     for entity in found:
         key = key_of(entity.name)
-        uuid = taken.get((key, entity.type))
-        resolved.append(ResolvedEntity(uuid or new_uuid(), uuid is None, key, entity))
+        known_uuid = taken.get((key, entity.type))
+        uuid = taken[key, entity.type] = known_uuid or new_uuid()
+        resolved.append(ResolvedEntity(uuid, known_uuid is None, key, entity))
     return tuple(resolved)

@@ -27,14 +27,14 @@ def pieces(text: str, limit: TextLimit | None) -> Iterator[tuple[int, str]]:
     start = end = 0
     used = 0
     for first, last in _short_sentences(text, count_tokens, limit_tokens):
-        # One for the white space between two sentences, which may be a token of its own.
-        cost = count_tokens(text[first:last]) + 1
-        if end > start and used + cost > limit_tokens:
+        # The white space between two sentences is a token at least, and hundreds of blank lines are many.
+        gap = max(1, count_tokens(text[end:first]))
+        cost = count_tokens(text[first:last])
+        if end > start and used + gap + cost > limit_tokens:
             yield start, text[start:end]
-            start, used = first, 0
-        if used == 0:
-            start = first
-        end, used = last, used + cost
+            used = 0
+        start, used = (start, used + gap + cost) if used else (first, cost)
+        end = last
     if end > start:
         yield start, text[start:end]
 

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, Never
 
-from jinja2 import TemplateError
+from jinja2 import Template, TemplateError
 from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -39,22 +40,22 @@ class ChatTemplate:
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
         environment.filters["tojson"] = _to_json
         environment.globals |= {"raise_exception": _refuse, "strftime_now": _TODAY.strftime}
-        self._environment = environment
         self._bos = model.special_token("bos")
         self._eos = model.special_token("eos")
         fallback = _CHATML if len(model.tokenize("<|im_start|>", parse_special=True)) == 1 else _PLAIN
+        self._fallback = environment.from_string(fallback)
         try:
             self._template = environment.from_string(model.chat_template or fallback)
         except TemplateError:
-            self._template = environment.from_string(fallback)
+            self._template = self._fallback
 
     def render(self, messages: Sequence[ChatMessage]) -> str:
         """The whole prompt; a thinking model is told not to think."""
-        try:
-            return self._render(messages)
-        except TemplateError:
-            # Some families know no system turn and say so by an exception: then it opens the first user turn.
-            return self._render(_without_system(messages))
+        # Some families know no system turn and say so by an exception: then it opens the first user turn.
+        for turns in (messages, _without_system(messages)):
+            with suppress(TemplateError):
+                return self._render(self._template, turns)
+        return self._render(self._fallback, messages)
 
     def tokens(self, messages: Sequence[ChatMessage]) -> list[int]:
         """The prompt's tokens. What a message says is never read as a control token, whatever it spells."""
@@ -75,8 +76,8 @@ class ChatTemplate:
             return False
         return self._model.tokenize(content, parse_special=True) != self._model.tokenize(content)
 
-    def _render(self, messages: Sequence[ChatMessage]) -> str:
-        return self._template.render(
+    def _render(self, template: Template, messages: Sequence[ChatMessage]) -> str:
+        return template.render(
             messages=[{"role": message.role, "content": message.content} for message in messages],
             add_generation_prompt=True,
             enable_thinking=False,

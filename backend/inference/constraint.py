@@ -19,6 +19,8 @@ from backend.inference.loader import LoadedModel
 
 # Compiled schemas that are remembered; the application has a handful.
 _KEPT_SCHEMAS: Final = 16
+# Length of a list whose schema does not bound it.
+_MOST_ITEMS: Final = 64
 
 
 class Constraint:
@@ -82,7 +84,7 @@ def _tokenizer(model: LoadedModel) -> LLTokenizer:
     ends: list[int] = []
     for token in range(model.n_vocab):
         n = api.llama_token_to_piece(vocab, token, buffer, room, 0, True)
-        piece = buffer[: max(n, 0)]
+        piece = ctypes.string_at(buffer, max(n, 0))
         attributes = api.llama_vocab_get_attr(vocab, token)
         is_marked = attributes & api.LLAMA_TOKEN_ATTR_USER_DEFINED and piece[:1] == b"<" and piece[-1:] == b">"
         # llguidance tells control tokens from text that spells them by this byte, which no text has.
@@ -91,11 +93,17 @@ def _tokenizer(model: LoadedModel) -> LLTokenizer:
         if api.llama_vocab_is_eog(vocab, token):
             ends.append(token)
     address = ctypes.cast(api._lib.llama_tokenize, ctypes.c_void_p).value
-    return LLTokenizer.from_llamacpp(tokens=pieces, vocab_ptr=vocab, tokenize_fptr=address, eos_token=ends or None)
+    # Missing in llguidance's own stubs, hence the name as text.
+    make = getattr(LLTokenizer, "from_llamacpp")  # noqa: B009 - see above
+    tokenizer: LLTokenizer = make(tokens=pieces, vocab_ptr=vocab, tokenize_fptr=address, eos_token=ends or None)
+    return tokenizer
 
 
 def _closed(schema: Any) -> Any:
-    """`schema` with objects that hold their named properties only: JSON Schema's default admits any others."""
+    """`schema` with objects that hold their named properties only, and lists that end.
+
+    JSON Schema's default admits any other property, and DSPy drops the bounds of a list that is itself an output field.
+    """
     if isinstance(schema, list):
         return [_closed(part) for part in schema]
     if not isinstance(schema, dict):
@@ -103,4 +111,6 @@ def _closed(schema: Any) -> Any:
     inner = {key: _closed(part) for key, part in schema.items()}
     if schema.get("type") == "object" and isinstance(schema.get("properties"), dict):
         inner.setdefault("additionalProperties", False)
+    if schema.get("type") == "array":
+        inner.setdefault("maxItems", _MOST_ITEMS)
     return inner

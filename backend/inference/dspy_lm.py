@@ -127,6 +127,10 @@ class DspyLM(dspy.LM):  # type: ignore[misc] # dspy ships no types
                 raise ReadingFailed(f"DSPy could not use the model ({type(error).__name__})") from None
         raise ours from None
 
+    def dump_state(self) -> dict[str, Any]:
+        """What a saved program remembers; loading it gives a model that is named and not attached."""
+        return {**super().dump_state(), "weights": self.weights}
+
     def update_history(self, entry: Any) -> None:
         """Nothing: DSPy's history keeps every prompt, and prompts are journal text."""
 

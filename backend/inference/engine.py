@@ -55,7 +55,12 @@ class Engine:
     """The instruct model; every method may be called from any thread."""
 
     def __init__(self, model: LoadedModel, *, stopping: Callable[[], bool] = lambda: False) -> None:
-        """`stopping` ends every call with Stopped while it says True, as does the one given to a call."""
+        """`stopping` ends every call with Stopped while it says True, as does the one given to a call.
+
+        Raises InferenceError when `model` has an engine: two would not know what the other left in its memory.
+        """
+        if model.callbacks:
+            raise InferenceError("this model has an engine")
         self._model = model
         self._stopping = stopping
         self._stopping_this = stopping

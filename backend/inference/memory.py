@@ -6,7 +6,7 @@ import sys
 from functools import cache
 from typing import Any, Final
 
-import psutil  # type: ignore[import-untyped] # ships no types
+import psutil
 
 from backend.inference.gguf_header import Header
 

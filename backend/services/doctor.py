@@ -15,7 +15,8 @@ from backend.database.lifecycle import EmbeddedServer
 from backend.database.resp import RespConnection
 from backend.errors import CharlieError
 from backend.inference.gguf_header import read_header
-from backend.inference.loader import Kind, check_kind
+from backend.inference.loader import N_BATCH, LoadSettings, check_kind
+from backend.inference.probe import Prober
 from backend.settings import EMBEDDING_PATH, TAGGER_HEAD_PATH, TAGGER_PATH, Settings
 
 # Below this the journal has room for a while yet, and too little for a model.
@@ -42,10 +43,12 @@ def examine(settings: Settings) -> Iterator[Check]:
         yield _privacy(settings)
         yield _disk(settings)
         yield _database(settings)
-    yield _model("tagger", TAGGER_PATH, "tagger")
+    # What a probe finds out is remembered in the home.
+    prober = Prober(settings.run_dir) if home.is_ok else None
+    yield _model("tagger", TAGGER_PATH, LoadSettings("tagger", N_BATCH, 1), prober)
     yield _file("tagger's head", TAGGER_HEAD_PATH)
-    yield _model("embedding model", EMBEDDING_PATH, "embedding")
-    yield _reader(settings)
+    yield _model("embedding model", EMBEDDING_PATH, LoadSettings("embedding", N_BATCH, 1), prober)
+    yield _reader(settings, prober)
     yield _machine(settings)
     yield Check("worker", True, _WORKERS[settings.worker])
 
@@ -104,24 +107,31 @@ def _database(settings: Settings) -> Check:
     return Check("database", True, f"redis {version} with FalkorDB, every entry synced to disk")
 
 
-def _model(name: str, path: Path, kind: Kind) -> Check:
+def _model(name: str, path: Path, wanted: LoadSettings, prober: Prober | None) -> Check:
+    """Whether the file is whole, of the right kind, and decodes in a child process."""
     try:
         header = read_header(path)
-        check_kind(path, header, kind)
+        check_kind(path, header, wanted.kind)
+        safe = prober.safe_settings(path, wanted) if prober else wanted
     except CharlieError as error:
         return Check(name, False, str(error))
-    return Check(name, True, f"{path.name}, {_mb(header.size_bytes)}")
+    caution = ", with careful settings" if safe != wanted else ""
+    tried = f", decodes here{caution}" if prober else ""
+    return Check(name, True, f"{path.name}, {_mb(header.size_bytes)}{tried}")
 
 
 def _file(name: str, path: Path) -> Check:
     return Check(name, path.is_file(), path.name if path.is_file() else f"{path} is missing: fetch Charlie again")
 
 
-def _reader(settings: Settings) -> Check:
+def _reader(settings: Settings, prober: Prober | None) -> Check:
     if settings.llm_url:
         return Check("language model", True, f"served at {settings.llm_url}")
     if settings.llm_path:
-        return _model("language model", settings.llm_path, "llm")
+        wanted = LoadSettings(
+            "llm", settings.n_ctx_tokens, settings.n_threads, settings.n_gpu_layers, use_extra_bufts=True
+        )
+        return _model("language model", settings.llm_path, wanted, prober)
     return Check("language model", True, "none chosen: the tagger reads ('charlie models use PATH' chooses one)")
 
 

@@ -1,6 +1,6 @@
 """The command line: which commands there are, and what becomes of errors."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -14,7 +14,7 @@ from frontend.cli.output import prepare_streams, print_error, print_text
 class _Commands(TyperGroup):
     """Turns what Charlie raises on purpose into one line on stderr and exit status 1."""
 
-    def invoke(self, ctx: typer.Context) -> object:
+    def invoke(self, ctx: Any) -> Any:
         prepare_streams()
         try:
             return super().invoke(ctx)

@@ -9,7 +9,7 @@ from rich.text import Text
 from backend.services.doctor import Check, examine
 from backend.text import for_terminal
 from frontend.cli import options
-from frontend.cli.output import print_json
+from frontend.cli.output import print_json, print_text
 from frontend.cli.session import settings
 
 
@@ -32,7 +32,7 @@ def doctor(as_json: options.AsJson = False) -> None:
 def _print(check: Check) -> None:
     mark = "ok" if check.is_ok else "problem"
     if not sys.stdout.isatty():
-        sys.stdout.write(f"{mark}\t{check.name}\t{check.detail}\n")
+        print_text(f"{mark}\t{check.name}\t{check.detail}")
         return
     line = Text(f"{mark:8}", style="green" if check.is_ok else "bold red")
     Console().print(line + Text(f"{check.name:16}{for_terminal(check.detail)}", style=""), soft_wrap=True)

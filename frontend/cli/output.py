@@ -5,6 +5,7 @@ or a pipe the text goes out in full, without colour, columns apart by a tab.
 """
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,12 +41,12 @@ def print_json(value: Json) -> None:
     """One JSON document, indented, keys in the order given."""
     is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     document = json.dumps(value, ensure_ascii=not is_utf8, indent=2)
-    sys.stdout.write(_C1_CONTROLS.sub(lambda match: f"\\u{ord(match.group()):04x}", document) + "\n")
+    _write(_C1_CONTROLS.sub(lambda match: f"\\u{ord(match.group()):04x}", document) + "\n")
 
 
 def print_text(text: str) -> None:
     """`text` as it is, or with its control characters shown where a terminal would obey them."""
-    sys.stdout.write((for_terminal(text) if sys.stdout.isatty() else text) + "\n")
+    _write((for_terminal(text) if sys.stdout.isatty() else text) + "\n")
 
 
 def print_error(message: str) -> None:
@@ -57,7 +58,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, styles
     """A table on a terminal; tab-separated lines without headings elsewhere."""
     if not sys.stdout.isatty():
         for row in rows:
-            sys.stdout.write("\t".join(" ".join(cell.split()) for cell in row) + "\n")
+            _write("\t".join(" ".join(cell.split()) for cell in row) + "\n")
         return
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for n, column in enumerate(columns):
@@ -66,6 +67,18 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, styles
     for row in rows:
         table.add_row(*(Text(for_terminal(" ".join(cell.split())), style=styles.get(cell, "")) for cell in row))
     Console().print(table)
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read has gone: Typer ends the command quietly
+        raise
+    except OSError as error:
+        # Python would try again at exit, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise CommandFailed(f"the output cannot be written: {error.strerror}") from None
 
 
 def when(moment: datetime) -> str:

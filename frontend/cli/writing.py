@@ -52,6 +52,7 @@ def editor_text(settings: Settings, text: str = "") -> Iterator[str]:
         EntryInvalid: what it left is not UTF-8.
     """
     path = _private_folder(settings) / "entry.md"
+    path.touch(mode=0o600)
     path.write_bytes(text.encode("utf-8"))
     try:
         _run_editor(path)

@@ -42,7 +42,7 @@ class EditorScreen(CharlieScreen):
     def __init__(
         self, keeper: DraftKeeper, *, journal: str, episode: Episode | None = None, draft: Draft | None = None
     ) -> None:
-        super().__init__(id="editor")
+        super().__init__(name="editor")
         self._keeper = keeper
         self._journal = journal
         self._uuid = keeper.episode_uuid

@@ -56,7 +56,7 @@ class HomeScreen(CharlieScreen):
     ]
 
     def __init__(self) -> None:
-        super().__init__(id="home")
+        super().__init__(name="home")
         # Raised for each journal shown, so that a page of another one is known as late.
         self._generation = 0
         self._next: PageCursor | None = None

@@ -30,7 +30,7 @@ class MentionsScreen(CharlieScreen):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "back", "Back")]
 
     def __init__(self, entity: Entity, journal: str) -> None:
-        super().__init__(id="mentions")
+        super().__init__(name="mentions")
         self._entity = entity
         self._journal = journal
         self._next: PageCursor | None = None

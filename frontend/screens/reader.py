@@ -58,8 +58,10 @@ class ReaderScreen(CharlieScreen):
         Binding("b", "sidebar", "Sidebar"),
     ]
 
+    AUTO_FOCUS = "Page"
+
     def __init__(self, uuid: str, order: tuple[str, ...]) -> None:
-        super().__init__(id="reader")
+        super().__init__(name="reader")
         self._uuid = uuid
         self._order = order
         self._view: EntryView | None = None

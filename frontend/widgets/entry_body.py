@@ -11,7 +11,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from backend.domain import Connection
-from frontend.state.marking import marks_of
+from frontend.state.marking import Mark, marks_of
 from frontend.widgets.journal_area import JournalArea
 from frontend.widgets.marked import MarkedMarkdown
 
@@ -50,21 +50,34 @@ class EntryBody(Widget):
         """Shows a text whole, with its connections marked unless it is very long."""
         is_new, self._text = text != self._text, text
         marks = marks_of(connections, len(text))
-        laid_out = self.query(MarkedMarkdown)
-        if is_costly(text):
-            if is_new:
-                await self._replace(Static(_NOTICE, classes="notice", markup=False), JournalArea(text, read_only=True))
-        elif laid_out:
+        if not is_costly(text):
+            await self._show_laid_out(text, marks)
+        elif is_new:
+            await self._show_plain(text)
+
+    async def _show_laid_out(self, text: str, marks: Sequence[Mark]) -> None:
+        page = self.query_one(Page)
+        laid_out = page.query(MarkedMarkdown)
+        if laid_out:
             await laid_out.first().show(text, marks)
         else:
-            await self._replace(Page(MarkedMarkdown(text, marks)))
+            await page.mount(MarkedMarkdown(text, marks))
+        page.display = True
+        plain = self.query(".plain")
+        if any(widget.has_focus for widget in plain):
+            page.focus()
+        await plain.remove()
 
-    async def _replace(self, *widgets: Widget) -> None:
-        had_focus = self.screen.focused is None or self.screen.focused in self.walk_children()
-        await self.remove_children()
-        await self.mount_all(widgets)
-        if had_focus:
-            widgets[-1].focus()
+    async def _show_plain(self, text: str) -> None:
+        page, former = self.query_one(Page), self.query(".plain")
+        area = JournalArea(text, read_only=True)
+        area.add_class("plain")
+        await self.mount(Static(_NOTICE, classes="plain notice", markup=False), area)
+        # Asked only now: the person may have gone elsewhere meanwhile.
+        if page.has_focus or any(widget.has_focus for widget in former):
+            area.focus()
+        page.display = False
+        await former.remove()
 
     def emphasise(self, entity_uuid: str) -> None:
         """Makes the places of one entity stand out; none for an empty uuid."""

@@ -34,6 +34,7 @@ def test_a_wrong_setting_is_named_with_its_source(
     charlie: Charlie, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The key and where it came from stand in one line."""
+    home.mkdir()
     (home / "charlie.toml").write_text('n_threads = "many"\n')
     from_file = charlie("list")
     monkeypatch.setenv("CHARLIE_WORKER", "fleet")
@@ -67,8 +68,20 @@ def test_the_screen_needs_a_terminal(home: Path) -> None:
 def test_a_reader_that_goes_away(home: Path) -> None:
     """`charlie list | head` ends without a traceback."""
     run("add", "x")
-    done = run("list", "--json", stdout=os.open(os.devnull, os.O_RDONLY), capture_output=False, stderr=subprocess.PIPE)
-    assert "Traceback" not in done.stderr
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = run("list", "--json", stdout=writing, stderr=subprocess.PIPE, capture_output=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has /dev/full")
+def test_output_that_cannot_be_written(home: Path) -> None:
+    """Output to a full disk fails in one line."""
+    with open("/dev/full", "wb") as full:
+        done = run("list", "--json", stdout=full, stderr=subprocess.PIPE, capture_output=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "cannot be written" in done.stderr
 
 
 def on_terminal(*arguments: str) -> bytes:

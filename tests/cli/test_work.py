@@ -51,7 +51,9 @@ def test_models_list_has_the_shipped_ones(charlie_json: CharlieJson) -> None:
     assert models["tagger"]["size_bytes"] > 1_000_000
 
 
-@pytest.mark.parametrize("content", [b"", b"GGUF", b"not a model at all", b"GGUF\x03\0\0\0" + b"\xff" * 64])
+@pytest.mark.parametrize(
+    "content", [b"", b"GGUF", b"not a model at all", b"GGUF\x03\0\0\0" + b"\xff" * 64], ids=range(4)
+)
 def test_models_use_refuses_what_is_no_model(charlie: Charlie, home: Path, tmp_path: Path, content: bytes) -> None:
     """A file that cannot be used is refused in one line, and the choice stays what it was."""
     path = tmp_path / "model.gguf"

@@ -33,7 +33,7 @@ def until() -> Until:
     """A coroutine that waits until something holds, 8 seconds at most."""
 
     async def wait(holds: Callable[[], object]) -> None:
-        end_s = time.monotonic() + 3
+        end_s = time.monotonic() + 8
         while not holds():
             assert time.monotonic() < end_s, "it never came to hold"
             await asyncio.sleep(0.01)

@@ -26,7 +26,7 @@ async def test_escape_saves_and_shows_the_entry(
     """The whole way of an entry: n, words, escape."""
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("n", *"Hi you", "enter", *"more", "escape")
-        await until(lambda: app.screen.id == "home" and "Hi you" in shown(app))
+        await until(lambda: app.screen.name == "home" and "Hi you" in shown(app))
     assert _texts(runtime) == ["Hi you\nmore"]
     assert not list(settings.drafts_dir.glob("*.json"))
 
@@ -60,7 +60,7 @@ async def test_an_entry_over_the_limit_stays_in_the_editor(
         area.load_text("x" * 1_000_001)
         await pilot.press("escape")
         await until(lambda: "1,000,000 characters" in shown(app))
-        assert app.screen.id == "editor"
+        assert app.screen.name == "editor"
         assert len(area.text) == 1_000_001
         await until(lambda: any(path.stat().st_size > 1_000_000 for path in settings.drafts_dir.glob("*.json")))
 
@@ -76,7 +76,7 @@ async def test_an_entry_with_a_null_byte_is_refused_and_kept(app: CharlieApp, sh
         assert "a␀b" in shown(app)
         area.load_text("ab")
         await pilot.press("escape")
-        await until(lambda: app.screen.id == "home")
+        await until(lambda: app.screen.name == "home")
 
 
 async def test_a_database_that_has_gone_loses_nothing(
@@ -88,7 +88,7 @@ async def test_a_database_that_has_gone_loses_nothing(
         runtime.close()
         await pilot.press("escape")
         await until(lambda: "! " in shown(app))
-        assert app.screen.id == "editor"
+        assert app.screen.name == "editor"
         assert app.screen.query_one(JournalArea).text == "kept"
         await until(lambda: list(settings.drafts_dir.glob("*.json")))
 
@@ -102,9 +102,9 @@ async def test_editing_keeps_what_was_not_touched(
     async with app.run_test(size=SIZE) as pilot:
         await until(lambda: "Run $source" in shown(app))
         await pilot.press("e")
-        await until(lambda: app.screen.id == "editor")
+        await until(lambda: app.screen.name == "editor")
         await pilot.press("!", "escape")
-        await until(lambda: app.screen.id == "home")
+        await until(lambda: app.screen.name == "home")
     assert runtime.journal.get(uuid).text == text + "!"
 
 
@@ -116,11 +116,11 @@ async def test_leaving_without_a_change_writes_nothing(
     async with app.run_test(size=SIZE) as pilot:
         await until(lambda: "As it was" in shown(app))
         await pilot.press("e")
-        await until(lambda: app.screen.id == "editor")
+        await until(lambda: app.screen.name == "editor")
         await pilot.press("escape")
-        await until(lambda: app.screen.id == "home")
+        await until(lambda: app.screen.name == "home")
         await pilot.press("n", "space", "escape")
-        await until(lambda: app.screen.id == "home")
+        await until(lambda: app.screen.name == "home")
     assert runtime.journal.get(uuid).revision == 1
     assert _texts(runtime) == ["As it was"]
 
@@ -131,7 +131,7 @@ async def test_saving_twice_changes_one_entry(app: CharlieApp, runtime: Runtime,
         await pilot.press("n", *"one", "ctrl+s")
         await until(lambda: _texts(runtime) == ["one"])
         await pilot.press(*" two", "escape")
-        await until(lambda: app.screen.id == "home")
+        await until(lambda: app.screen.name == "home")
     assert _texts(runtime) == ["one two"]
 
 
@@ -142,5 +142,5 @@ async def test_a_paste_with_carriage_returns_becomes_lines(app: CharlieApp, runt
         app.post_message(Paste("one\r\ntwo\rthree"))
         await pilot.pause()
         await pilot.press("escape")
-        await until(lambda: app.screen.id == "home")
+        await until(lambda: app.screen.name == "home")
     assert _texts(runtime) == ["one\ntwo\nthree"]

@@ -186,9 +186,9 @@ async def test_a_draft_left_over_is_offered(
     async with app.run_test(size=SIZE) as pilot:
         await until(lambda: "1 unsaved draft: press D to continue" in shown(app))
         await pilot.press("D")
-        await until(lambda: app.screen.id == "editor")
+        await until(lambda: app.screen.name == "editor")
         await pilot.press("!", "escape")
-        await until(lambda: app.screen.id == "home" and "Half a thought [/about]!" in shown(app))
+        await until(lambda: app.screen.name == "home" and "Half a thought [/about]!" in shown(app))
         assert "unsaved draft" not in shown(app)
         assert not list(settings.drafts_dir.glob("*.json"))
 

@@ -67,7 +67,7 @@ async def test_a_connection_opens_the_entries_that_mention_it(
         await pilot.press("enter")
         await until(lambda: "“I miss Berlin already" in shown(app) and "A day out" in shown(app))
         await pilot.press("enter")
-        await until(lambda: app.screen.id == "reader" and "the long walks" in shown(app))
+        await until(lambda: app.screen.name == "reader" and "the long walks" in shown(app))
         await pilot.press("escape", "escape")
         await until(lambda: "A day out" in shown(app))
     assert runtime.journal.connections(second)
@@ -140,7 +140,7 @@ async def test_next_and_previous_follow_the_list(app: CharlieApp, runtime: Runti
     async with app.run_test(size=SIZE) as pilot:
         await until(lambda: "Number 0" in shown(app))
         await pilot.press("enter")
-        await until(lambda: app.screen.id == "reader" and "Number 2" in shown(app))
+        await until(lambda: app.screen.name == "reader" and "Number 2" in shown(app))
         await pilot.press("n")
         await until(lambda: "Number 1" in shown(app))
         await pilot.press("n", "n")
@@ -174,6 +174,6 @@ async def test_an_entry_deleted_meanwhile_closes_the_reader(
     uuid = runtime.journal.add("Soon gone")
     async with app.run_test(size=SIZE):
         app.open_reader(uuid)
-        await until(lambda: app.screen.id == "reader" and "Soon gone" in shown(app))
+        await until(lambda: app.screen.name == "reader" and "Soon gone" in shown(app))
         runtime.journal.delete(uuid)
-        await until(lambda: app.screen.id == "home" and "Nothing is written yet" in shown(app))
+        await until(lambda: app.screen.name == "home" and "Nothing is written yet" in shown(app))

@@ -27,7 +27,15 @@ def q8_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def llm(f16_path: Path) -> Iterator[LoadedModel]:
     """The F16 model, loaded."""
-    model = load_model(f16_path, kind="llm", n_ctx_tokens=8192, n_threads=2)
+    model = load_model(f16_path, kind="llm", n_ctx_tokens=8192, n_threads=1)
+    yield model
+    model.close()
+
+
+@pytest.fixture
+def fresh_llm(f16_path: Path) -> Iterator[LoadedModel]:
+    """The F16 model, loaded for one test, with no engine yet."""
+    model = load_model(f16_path, kind="llm", n_ctx_tokens=2048, n_threads=1)
     yield model
     model.close()
 
@@ -41,7 +49,7 @@ def engine(llm: LoadedModel) -> Engine:
 @pytest.fixture(scope="session")
 def tagger() -> Iterator[Tagger]:
     """The shipped tagger."""
-    model = load_model(TAGGER_PATH, kind="tagger", n_ctx_tokens=512, n_threads=2)
+    model = load_model(TAGGER_PATH, kind="tagger", n_ctx_tokens=512, n_threads=1)
     yield Tagger(model, TAGGER_HEAD_PATH)
     model.close()
 
@@ -49,7 +57,7 @@ def tagger() -> Iterator[Tagger]:
 @pytest.fixture(scope="session")
 def minilm() -> Iterator[LoadedModel]:
     """The shipped embedding model, loaded."""
-    model = load_model(EMBEDDING_PATH, kind="embedding", n_ctx_tokens=512, n_threads=2)
+    model = load_model(EMBEDDING_PATH, kind="embedding", n_ctx_tokens=512, n_threads=1)
     yield model
     model.close()
 

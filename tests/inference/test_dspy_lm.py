@@ -1,5 +1,6 @@
 """DSPy over the engine: typed answers, no traces."""
 
+import json
 import warnings
 from typing import Annotated, Literal
 
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from backend.errors import AnswerUnreadable, ContextOverflow, ReadingUnavailable, Stopped
 from backend.inference import DspyLM
-from backend.inference.dspy_lm import LlamaEngine, quiet_dspy
+from backend.inference.dspy_lm import quiet_dspy
 from backend.inference.engine import Engine
 from backend.inference.loader import LoadedModel
 
@@ -25,11 +26,19 @@ class Thing(BaseModel):
     type: Literal["Person", "Place"]
 
 
+class Things(BaseModel):
+    """A list with its bounds inside, where DSPy leaves them alone."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    found: Annotated[list[Thing], Field(min_length=1, max_length=2)]
+
+
 class Find(dspy.Signature):  # type: ignore[misc] # dspy ships no types
     """Find what is named."""
 
     entry: str = dspy.InputField()
-    things: Annotated[list[Thing], Field(min_length=1, max_length=2)] = dspy.OutputField()
+    things: Things = dspy.OutputField()
 
 
 @pytest.fixture
@@ -43,7 +52,7 @@ def predict(lm: DspyLM, entry: str, **options: object) -> list[Thing]:
     """The signature's answer."""
     with dspy.context(lm=lm, adapter=dspy.JSONAdapter()):
         answer = dspy.Predict(Find)(entry=entry, config=options)
-    things: list[Thing] = answer.things
+    things: list[Thing] = answer.things.found
     return things
 
 
@@ -69,9 +78,9 @@ def test_overflow_is_ours(lm: DspyLM) -> None:
     assert MARKER not in str(caught.value)
 
 
-def test_stopped_is_ours(llm: LoadedModel) -> None:
+def test_stopped_is_ours(fresh_llm: LoadedModel) -> None:
     """A cancelled call ends as Stopped, which the task understands."""
-    lm = DspyLM.from_engine(Engine(llm, stopping=lambda: True), "random", max_answer_tokens=50)
+    lm = DspyLM.from_engine(Engine(fresh_llm, stopping=lambda: True), "random", max_answer_tokens=50)
     with pytest.raises(Stopped):
         predict(lm, "Sarah")
 
@@ -100,9 +109,9 @@ def test_saved_program_names_the_model(lm: DspyLM) -> None:
     """State goes to JSON and back; what comes back says that it needs a model."""
     state = lm.dump_state()
     assert state["model"] == "charlie/random"
-    loaded = DspyLM.load_state(
-        {k: v for k, v in state.items() if k != "engine"} | {"engine": LlamaEngine.load_state(state["engine"]["state"])}
-    )
+    loaded = dspy.BaseLM.load_state(json.loads(json.dumps(state)), allow_custom_lm_class=True)
+    assert isinstance(loaded, DspyLM)
+    assert loaded.weights == lm.weights
     with pytest.raises(ReadingUnavailable, match="random"):
         loaded.count_tokens("x")
 
@@ -111,7 +120,7 @@ def test_evaluate_from_many_threads(lm: DspyLM) -> None:
     """Four threads of DSPy's own evaluation decode through one model."""
     examples = [dspy.Example(entry=f"entry {index}").with_inputs("entry") for index in range(6)]
     with dspy.context(lm=lm, adapter=dspy.JSONAdapter(), disable_history=True):
-        result = dspy.Evaluate(devset=examples, metric=lambda _gold, found: len(found.things) > 0, num_threads=4)(
+        result = dspy.Evaluate(devset=examples, metric=lambda _gold, found: len(found.things.found) > 0, num_threads=4)(
             dspy.Predict(Find)
         )
     assert result.score == 100.0

@@ -26,7 +26,7 @@ def test_shape_length_and_order(embedder: Embedder) -> None:
     assert together.shape == (40, 384)
     assert together.dtype == np.float32
     assert np.allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-5)
-    assert np.allclose(together[7], embedder.embed([texts[7]])[0], atol=1e-3)
+    assert together[7] @ embedder.embed([texts[7]])[0] > 0.999
 
 
 def test_no_texts_and_blank_texts(embedder: Embedder) -> None:

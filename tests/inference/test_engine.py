@@ -46,7 +46,7 @@ def test_schema_binds(engine: Engine, seed: int) -> None:
 
 def test_schema_binds_on_q8(q8_path: Path) -> None:
     """A quantised file decodes as well, with the safe settings."""
-    model = load_model(q8_path, kind="llm", n_ctx_tokens=1024, n_threads=2)
+    model = load_model(q8_path, kind="llm", n_ctx_tokens=1024, n_threads=1)
     Answer.model_validate_json(Engine(model).complete(PROMPT, schema=SCHEMA, max_tokens=200).text)
     model.close()
 
@@ -68,9 +68,9 @@ def test_limit_is_an_error_without_the_text(engine: Engine) -> None:
     assert "things" not in str(caught.value)
 
 
-def test_bad_schema_is_refused_before_decoding(llm: LoadedModel) -> None:
+def test_bad_schema_is_refused_before_decoding(fresh_llm: LoadedModel) -> None:
     """A schema that does not compile is an error, and nothing has been read."""
-    engine = Engine(llm)
+    engine = Engine(fresh_llm)
     with pytest.raises(InferenceError, match="schema"):
         engine.complete(PROMPT, schema={"type": "strin"}, max_tokens=10)
     assert engine.complete([1, 2, 3], schema={"const": "x"}, max_tokens=10).n_reused == 0
@@ -83,9 +83,9 @@ def test_overflow_carries_numbers(engine: Engine) -> None:
     assert (caught.value.n_tokens, caught.value.limit_tokens) == (8500, 8192)
 
 
-def test_common_prefix_is_read_once(llm: LoadedModel) -> None:
+def test_common_prefix_is_read_once(fresh_llm: LoadedModel) -> None:
     """Instructions that two prompts share are not read again, and the answer is the same as without."""
-    engine = Engine(llm)
+    engine = Engine(fresh_llm)
     first = engine.complete(PROMPT, schema=SCHEMA, max_tokens=200)
     other = engine.complete([PROMPT[0], ChatMessage("user", "Tom left.")], schema=SCHEMA, max_tokens=200)
     assert first.n_reused == 0
@@ -155,6 +155,12 @@ def test_unload_in_the_middle(f16_path: Path) -> None:
     assert outcome is None or isinstance(outcome, InferenceError)
     with pytest.raises(InferenceError, match="unloaded"):
         engine.complete(PROMPT, max_tokens=5)
+
+
+def test_one_engine_a_model(engine: Engine, llm: LoadedModel) -> None:
+    """A second engine over the same memory is refused."""
+    with pytest.raises(InferenceError, match="has an engine"):
+        Engine(llm)
 
 
 def test_template_is_told_not_to_think(llm: LoadedModel) -> None:

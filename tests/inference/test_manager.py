@@ -160,9 +160,8 @@ def test_status_answers_during_a_load(settings: Settings) -> None:
     manager.unload_all()
 
 
-def test_too_large_is_refused_with_numbers(tmp_path: Path, f16_path: Path) -> None:
-    """A context beyond all memory is refused before loading, in numbers; the override tries all the same."""
-    settings = load_settings(home=tmp_path, llm_path=f16_path, n_ctx_tokens=262_144)
+def test_too_large_is_refused_with_numbers(tmp_path: Path) -> None:
+    """A context beyond all memory is refused before loading, in numbers."""
     wide = write_random_llm(tmp_path / "wide.gguf", n_layers=48, n_embd=64, n_heads=1, n_heads_kv=1)
     settings = load_settings(home=tmp_path, llm_path=wide, n_ctx_tokens=262_144)
     loader = ModelLoader(settings)
@@ -222,14 +221,14 @@ def test_fixed_names_act_on_the_default(manager: ModelManager) -> None:
     """`MODELS`, `get_model`, `cleanup_if_no_work` and `unload_all_models` are about the process-wide manager."""
     fixed.set_default_manager(manager)
     try:
-        assert dict(fixed.MODELS) == {}
+        assert {kind: entry["model"] for kind, entry in fixed.MODELS.items()} == dict.fromkeys(fixed.KINDS)
         tagger = fixed.get_model("tagger")
-        assert fixed.MODELS["tagger"] is tagger
+        assert fixed.MODELS["tagger"]["model"] is tagger
         assert fixed.cleanup_if_no_work()
-        assert "tagger" not in fixed.MODELS
+        assert fixed.MODELS["tagger"]["model"] is None
         fixed.get_model("embedding")
         fixed.unload_all_models()
-        assert len(fixed.MODELS) == 0
+        assert fixed.MODELS["embedding"]["model"] is None
     finally:
         fixed.set_default_manager(None)
     fixed.unload_all_models()

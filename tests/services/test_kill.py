@@ -1,0 +1,104 @@
+"""Kill -9 at random moments: the worker, the whole application, the database, all of them."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from backend.database import cypher
+from backend.database.connection import default_client
+from backend.services.runtime import Runtime
+from backend.settings import CHECKOUT
+from tests.services.writer_process import TEXT
+
+VICTIMS = ("worker", "application", "database", "everything", "database and application")
+N_TRIALS = 25
+LIMIT_S = 30.0
+
+type MakeRuntime = Callable[..., Runtime]
+
+
+@pytest.mark.parametrize("trial", range(N_TRIALS))
+def test_nothing_acknowledged_is_lost(make_runtime: MakeRuntime, home: Path, trial: int) -> None:
+    """Every acknowledged entry is there, and every entry has been read exactly once in the end."""
+    dice = random.Random(trial)
+    mode = ("thread", "process")[trial % 2]
+    output = home.parent / "output"
+    with output.open("wb") as file:
+        application = subprocess.Popen(
+            [sys.executable, "-m", "tests.services.writer_process", mode], stdout=file, cwd=CHECKOUT, env=os.environ
+        )
+    assert until(lambda: b"saved" in output.read_bytes())
+    time.sleep(dice.uniform(0, 0.8))
+    kill(VICTIMS[trial % len(VICTIMS)], application, home)
+    time.sleep(dice.uniform(0, 0.3))
+    application.kill()
+    application.wait()
+    acknowledged = {line.split()[1].decode() for line in output.read_bytes().splitlines() if line.count(b" ") == 2}
+    assert acknowledged
+
+    runtime = make_runtime(worker="thread")
+    runtime.start_worker()
+    assert until(lambda: runtime.gate.is_held and runtime.status().pending == 0)
+    assert runtime.status().dead == 0
+    assert_read_once(runtime, acknowledged)
+
+
+def kill(victim: str, application: subprocess.Popen[bytes], home: Path) -> None:
+    """SIGKILL to what the trial is about."""
+    worker_pid = number_in(home / "run" / "worker.lock")
+    server_pid = number_in(home / "database" / "server.lock")
+    pids = {
+        "worker": [worker_pid],
+        "application": [application.pid],
+        "database": [server_pid],
+        "database and application": [server_pid, application.pid],
+        "everything": [server_pid, application.pid, worker_pid],
+    }[victim]
+    for pid in pids:
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def number_in(path: Path) -> int:
+    """The process that a lock file names first; 0 for none."""
+    words = path.read_text().split() if path.exists() else []
+    return int(words[0]) if words and words[0].isdigit() else 0
+
+
+def assert_read_once(runtime: Runtime, acknowledged: set[str]) -> None:
+    """All there, each with one reading of its text, and nobody twice among the entities."""
+    query = (
+        "MATCH (e:Episode) OPTIONAL MATCH (e)-[m:MENTIONS]->(x:Entity) "
+        "RETURN e.uuid AS uuid, e.text AS text, e.read_revision AS read, e.revision AS revision, "
+        "count(m) AS mentions, count(DISTINCT m.start) AS places"
+    )
+    records = cypher.read(default_client(), "default", query)
+    assert acknowledged <= {record["uuid"] for record in records}
+    assert {(record["text"], record["read"]) for record in records} == {(TEXT, 1)}
+    counts = Counter((record["mentions"], record["places"]) for record in records)
+    assert len(counts) == 1, counts
+    (n_mentions, n_places), _ = counts.popitem()
+    assert n_mentions == n_places >= 3
+    entities = [(entity.name, entity.type) for entity in runtime.journal.entities()]
+    assert len(entities) == len(set(entities))
+    assert default_client().keys("episode:*") == []
+
+
+def until(is_true: Callable[[], bool]) -> bool:
+    """Whether it came true in time."""
+    deadline_s = time.monotonic() + LIMIT_S
+    while not is_true():
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(0.02)
+    return True

@@ -1,0 +1,139 @@
+"""Reading with an instruct model through real llama.cpp: drafts, failures, pauses."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from backend.domain import EpisodeStatus, ReaderKind
+from backend.services import policy
+from backend.services.runtime import Runtime
+from backend.services.tasks import draft_nodes_task, extract_nodes_task
+
+TEXT = "Met Sarah Miller at Cafe Luna in Lisbon after yoga class."
+
+type MakeRuntime = Callable[..., Runtime]
+
+
+def read(uuid: str) -> dict[str, object]:
+    """The task's result, synchronously."""
+    result: dict[str, object] = extract_nodes_task(uuid, "default").get()
+    return result
+
+
+def readers_of(runtime: Runtime, uuid: str) -> set[str]:
+    """Who made the mentions of an entry."""
+    return {mention.reader for found in runtime.journal.connections(uuid) for mention in found.mentions}
+
+
+def make_due(runtime: Runtime, uuid: str) -> None:
+    """As if the wait before the next try were over."""
+    runtime.stores.ledger.move(uuid, EpisodeStatus.PENDING_NODES, due_at_s=0)
+
+
+def test_draft_first_then_the_final_reading(make_runtime: MakeRuntime, llm_path: Path) -> None:
+    """The tagger's names show at once; the instruct model has the last word, here that nothing is named."""
+    runtime = make_runtime(immediate=True, llm_path=llm_path, n_ctx_tokens=8192, max_answer_tokens=4096)
+    uuid = runtime.journal.add(TEXT)
+    assert draft_nodes_task(uuid, "default").get() == {"drafted": True}
+    assert readers_of(runtime, uuid) == {"tagger"}
+    assert runtime.journal.status_of(uuid) is EpisodeStatus.PENDING_NODES
+    assert read(uuid)["episode_uuid"] == uuid
+    assert runtime.journal.status_of(uuid) is EpisodeStatus.DONE
+    assert readers_of(runtime, uuid) <= {"llm"}
+    # What only the draft knew is gone with it.
+    assert all(entity.n_episodes for entity in runtime.journal.entities())
+    assert runtime.status().reader == ReaderKind.LLM.value
+
+
+def test_failures_wait_longer_each_time_and_end(make_runtime: MakeRuntime, wordy_llm_path: Path) -> None:
+    """A first try and five more, after 1, 2, 4, 8 and 16 s; then the entry is set aside with the reason, and may be retried."""
+    runtime = make_runtime(immediate=True, llm_path=wordy_llm_path)
+    uuid = runtime.journal.add(TEXT)
+    for delay_s in policy.RETRY_DELAYS_S:
+        assert read(uuid)["retry_in_s"] == delay_s
+        entry = runtime.journal.ledger_entry(uuid)
+        assert entry is not None
+        assert 0 < entry.due_at_s - time.time() <= delay_s
+        assert read(uuid) == {"already_processed": True}
+        make_due(runtime, uuid)
+    assert "tokens" in str(read(uuid)["dead"])
+    assert runtime.status().dead == 1
+    assert runtime.status().pending == 0
+    # The draft still shows.
+    assert readers_of(runtime, uuid) == {"tagger"}
+    assert runtime.journal.retry() == 1
+    entry = runtime.journal.ledger_entry(uuid)
+    assert entry is not None
+    assert (entry.status, entry.attempts, entry.reason) == (EpisodeStatus.PENDING_NODES, 0, "")
+
+
+def test_missing_weights_pause_everything_until_they_are_there(
+    make_runtime: MakeRuntime, llm_path: Path, tmp_path: Path
+) -> None:
+    """Entries wait, not one attempt is counted, and the same worker goes on when the file appears."""
+    absent = tmp_path / "absent.gguf"
+    runtime = make_runtime(immediate=True, llm_path=absent, n_ctx_tokens=8192, max_answer_tokens=4096)
+    uuids = [runtime.journal.add(TEXT) for _ in range(2)]
+    assert str(absent) in str(read(uuids[0])["unavailable"])
+    assert "unavailable" in read(uuids[1])
+    assert runtime.status().problem
+    assert runtime.status().pending == 2
+    absent.hardlink_to(llm_path)
+    runtime.work.reading.resume()
+    assert [read(uuid)["episode_uuid"] for uuid in uuids] == uuids
+    assert runtime.status().problem == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty"),
+        (b"not a model at all, only words", "GGUF"),
+        (b"GGUF\x03\x00\x00\x00", "truncated"),
+    ],
+)
+def test_damaged_weights_say_so(make_runtime: MakeRuntime, tmp_path: Path, content: bytes, reason: str) -> None:
+    """Empty, foreign and truncated files are told apart, in one line, and the entry waits."""
+    path = tmp_path / "damaged.gguf"
+    path.write_bytes(content)
+    runtime = make_runtime(immediate=True, llm_path=path)
+    uuid = runtime.journal.add(TEXT)
+    problem = str(read(uuid)["unavailable"])
+    assert reason in problem
+    assert "\n" not in problem
+    assert runtime.status().pending == 1
+
+
+def test_long_entry_is_read_in_pieces(make_runtime: MakeRuntime, llm_path: Path) -> None:
+    """An entry many times the context is neither cut nor failed for its length."""
+    runtime = make_runtime(immediate=True, llm_path=llm_path, n_ctx_tokens=2048, max_answer_tokens=900)
+    text = " ".join(f"On day {number} I met Sarah Miller in Lisbon." for number in range(60))
+    uuid = runtime.journal.add(text)
+    outcome = read(uuid)
+    while "retry_in_s" in outcome:
+        assert "context" not in str(outcome["failed"])
+        make_due(runtime, uuid)
+        outcome = read(uuid)
+    assert "episode_uuid" in outcome or "limit" in str(outcome["dead"])
+
+
+def test_edit_during_a_reading_is_read_again(make_runtime: MakeRuntime, slow_llm_path: Path) -> None:
+    """What was read of the old text is not written over the new one."""
+    runtime = make_runtime(worker="thread", llm_path=slow_llm_path)
+    uuid = runtime.journal.add(TEXT)
+    runtime.start_worker()
+    deadline_s = time.monotonic() + 30
+    while runtime.status().model.state.value != "busy" and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    runtime.journal.edit(uuid, "Met Tom Baker in Oslo.")
+    entry = runtime.journal.ledger_entry(uuid)
+    assert entry is not None
+    assert (entry.revision, entry.drafted_revision) == (2, 0)
+    started_s = time.monotonic()
+    runtime.close()
+    assert time.monotonic() - started_s < 3
+    again = make_runtime(immediate=True)
+    assert read(uuid)["episode_uuid"] == uuid
+    assert {"Tom Baker", "Oslo"} <= {found.entity.name for found in again.journal.connections(uuid)}

@@ -1,0 +1,119 @@
+"""Where a setting comes from, and that a wrong one says so."""
+
+from pathlib import Path
+
+import pytest
+
+from backend.errors import SettingsError
+from backend.settings import DEFAULT_JOURNAL, Settings, load_settings
+
+
+@pytest.fixture
+def toml(home: Path) -> Path:
+    """The home's settings file, to be written."""
+    home.mkdir()
+    return home / "charlie.toml"
+
+
+def test_defaults_lie_under_the_home(settings: Settings, home: Path) -> None:
+    """One folder moves everything."""
+    assert settings.journal == DEFAULT_JOURNAL
+    folders = (settings.database_dir, settings.drafts_dir, settings.logs_dir, settings.run_dir, settings.models_dir)
+    assert all(folder.parent == home for folder in folders)
+    assert settings.n_threads >= 1
+
+
+def test_environment_over_file_over_default(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arguments win over the environment, the environment over the file."""
+    toml.write_text('journal = "file"\nworker_nice = 3\n')
+    assert load_settings().journal == "file"
+    monkeypatch.setenv("CHARLIE_JOURNAL", "environment")
+    assert load_settings().journal == "environment"
+    assert load_settings(journal="argument").journal == "argument"
+    assert load_settings().worker_nice == 3
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """`CHARLIE_JOURNAL= charlie` is the default journal."""
+    monkeypatch.setenv("CHARLIE_JOURNAL", "")
+    assert load_settings().journal == DEFAULT_JOURNAL
+
+
+def test_home_and_weights_are_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A relative home does not move when the working folder does; `~` is the person's own folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CHARLIE_HOME", "here")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CHARLIE_LLM_PATH", "~/model.gguf")
+    settings = load_settings()
+    assert settings.home == tmp_path / "here"
+    assert settings.llm_path == tmp_path / "model.gguf"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("journal", "a b"),
+        ("journal", "a\n"),
+        ("worker", "fork"),
+        ("n_ctx_tokens", "12"),
+        ("n_threads", "many"),
+        ("immediate", "perhaps"),
+        ("stale_after_s", "-1"),
+    ],
+)
+def test_a_wrong_variable_names_itself(home: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """The key and the environment variable stand in the message."""
+    monkeypatch.setenv(f"CHARLIE_{name.upper()}", value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert caught.value.key == name
+    assert f"CHARLIE_{name.upper()}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [(b'worker = "fork"', "worker"), (b"jurnal = 'x'", "jurnal"), (b"worker = ", "charlie.toml"), (b"\xff", "charlie.toml")],
+)
+def test_a_wrong_file_names_key_and_path(toml: Path, content: bytes, key: str) -> None:
+    """A wrong value, an unknown key, no TOML at all, not even UTF-8."""
+    toml.write_bytes(content)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert caught.value.key == key
+    assert str(toml) in str(caught.value)
+
+
+def test_a_wrong_file_in_a_home_given_as_argument(tmp_path: Path, home: Path) -> None:
+    """The file that was read is named, not the one of the environment's home."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "charlie.toml").write_text('worker = "fork"')
+    with pytest.raises(SettingsError) as caught:
+        load_settings(home=other)
+    assert caught.value.source == str(other / "charlie.toml")
+    (other / "charlie.toml").write_text("=")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(home=other)
+    assert caught.value.source == str(other / "charlie.toml")
+
+
+def test_the_file_cannot_move_the_home(toml: Path) -> None:
+    """A worker in a child reads the same file only if the environment alone says where it is."""
+    toml.write_text('home = "/elsewhere"')
+    with pytest.raises(SettingsError, match="home"):
+        load_settings()
+
+
+def test_wrong_argument(home: Path) -> None:
+    """What the caller passed is named as such, without the value."""
+    with pytest.raises(SettingsError) as caught:
+        load_settings(worker="zebra")
+    assert caught.value.source == "argument"
+    assert "zebra" not in str(caught.value)
+
+
+def test_settings_do_not_change(settings: Settings) -> None:
+    """They are read once; a change means reading them again."""
+    with pytest.raises(ValueError, match="frozen"):
+        settings.journal = "other"  # type: ignore[misc]
