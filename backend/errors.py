@@ -127,5 +127,5 @@ class AnswerUnreadable(ReadingFailed):
         self.n_chars = n_chars
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: nothing went wrong
+class Stopped(Exception):
     """The task saw the shutdown event and left; its entry stays pending."""

@@ -87,7 +87,7 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
 
 
 def for_terminal(text: str) -> str:
-    """`text` with its control characters shown, not sent: `\\x1b` for an escape. Keeps newline and tab."""
+    """`text` with its control characters shown, not sent: an escape as backslash, x1b. Keeps newline and tab."""
     return "".join(
         char if char in "\n\t" or unicodedata.category(char) != "Cc" else f"\\x{ord(char):02x}" for char in text
     )

@@ -23,6 +23,7 @@ from textual.message import Message
 from textual.reactive import var
 from textual.screen import Screen
 from textual.theme import Theme
+from textual.worker import Worker
 
 from backend.domain import Draft, Entity, Episode, Status
 from backend.errors import CharlieError
@@ -251,11 +252,14 @@ class CharlieApp(App[None]):
         answered: Callable[[Answer], Message],
         *,
         latest_of: str = "",
-    ) -> None:
+    ) -> Worker[None]:
         """Runs `call` in a thread; what comes of it comes back as a message to the application."""
+
+        async def asking() -> None:
+            await ask(self, call, answered)
+
         # Not a coroutine yet: a call that a later one takes the place of may never begin.
-        asking = partial(ask, self, call, answered)
-        self.run_worker(asking, group=latest_of or "asked", exclusive=bool(latest_of), exit_on_error=False)
+        return self.run_worker(asking, group=latest_of or "asked", exclusive=bool(latest_of), exit_on_error=False)
 
     @on(CallFailed)
     def _tell_failure(self, event: CallFailed) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Self
 
 _STDOUT, _STDERR = 1, 2
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -48,7 +48,7 @@ class ScreenGuard:
     def _draw_on_duplicate(undo: contextlib.ExitStack) -> None:
         """Textual draws on `sys.__stderr__`, and asks the terminal behind `sys.__stdout__` for its size."""
         former = sys.__stdout__, sys.__stderr__
-        screen: TextIO = os.fdopen(os.dup(_STDERR), "w", encoding="utf-8", errors="replace")
+        screen = os.fdopen(os.dup(_STDERR), "w", encoding="utf-8", errors="replace")
         sys.__stdout__ = sys.__stderr__ = screen  # type: ignore[misc]  # declared final
 
         def restore() -> None:

@@ -1,6 +1,6 @@
 """The people, places, groups and activities of a journal, and the names they go by."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import redis
 
@@ -48,7 +48,7 @@ class Entities:
         """Those that go by this name, most mentioned first."""
         return self._entities(journal, _BY_NAME, {"key": name_key})
 
-    def _entities(self, journal: str, query: str, params: dict[str, object]) -> tuple[Entity, ...]:
+    def _entities(self, journal: str, query: str, params: Mapping[str, object]) -> tuple[Entity, ...]:
         return tuple(
             Entity(
                 uuid=record["uuid"],

@@ -31,10 +31,21 @@ _CREATE = (
 )
 _EDIT = "MATCH (e:Episode {uuid: $uuid}) " + _SET + "e.local_day = $local_day, e.revision = $revision"
 _GET = f"MATCH (e:Episode {{uuid: $uuid}}) RETURN {_FIELDS}"
-_DELETE = "MATCH (e:Episode {uuid: $uuid}) SET e:Deleted, e.deleted_at = $now, e.revision = e.revision + 1 REMOVE e:Episode"
+_DELETE = (
+    "MATCH (e:Episode {uuid: $uuid}) SET e:Deleted, e.deleted_at = $now, e.revision = e.revision + 1 REMOVE e:Episode"
+)
 _RESTORE = "MATCH (e:Deleted {uuid: $uuid}) SET e:Episode, e.deleted_at = NULL REMOVE e:Deleted"
-_PURGE = "MATCH (d:Deleted) WHERE d.deleted_at < $before DELETE d RETURN count(d) AS n"
-_SUMMARY = f"e.uuid AS uuid, left(e.text, {HEAD_CHARS}) AS head, e.title AS title, e.valid_at AS valid_at, e.utc_offset_s AS utc_offset_s"
+_DELETED = "MATCH (d:Deleted {uuid: $uuid}) RETURN d.revision AS revision"
+_PURGE = "MATCH (d:Deleted) WHERE d.deleted_at < $before WITH d, d.uuid AS uuid DELETE d RETURN uuid"
+# What only the purged entries named. Looks at every entity, so it runs only after something was purged.
+_SWEEP = (
+    "MATCH (x:Entity) WHERE x.origin = 'reader' AND NOT (x)<-[:MENTIONS]-() AND NOT (x)<-[:REJECTED]-() "
+    "OPTIONAL MATCH (a:Alias)-[:OF]->(x) DELETE a, x"
+)
+_SUMMARY = (
+    f"e.uuid AS uuid, left(e.text, {HEAD_CHARS}) AS head, e.title AS title, "
+    "e.valid_at AS valid_at, e.utc_offset_s AS utc_offset_s"
+)
 _BELOW = "(e.valid_at < $below OR e.uuid < $below_uuid)"
 _WINDOW = (
     f"MATCH (e:Episode) WHERE e.valid_at >= $from AND e.valid_at <= $below AND {_BELOW} "
@@ -71,16 +82,23 @@ class Episodes:
         with translated(), self._client.pipeline() as pipeline:
             self._ledger.put(pipeline, episode.uuid, episode.journal, revision=episode.revision, priority=priority)
             cypher.queue(pipeline, episode.journal, (_CREATE, _params(episode)))
-            self._record_undo(pipeline, episode.journal, {"kind": "add", "uuid": episode.uuid})
+            change = self._record_undo(pipeline, episode.journal, {"kind": "add", "uuid": episode.uuid})
             try:
                 pipeline.execute()
             except redis.ResponseError:
                 # MULTI does not roll back: where the graph refused, what was written beside it is taken back.
                 self._ledger.remove(episode.uuid)
+                self.forget_change(episode.journal, change)
                 raise StorageError(f"entry {episode.uuid} could not be written") from None
 
-    def edit(self, before: Episode, after: Episode) -> None:
-        """Replace the text and raise the revision; the former text can be taken back with undo."""
+    def edit(self, before: Episode, after: Episode) -> bool:
+        """Replace the text and raise the revision; the former text can be taken back with undo.
+
+        False, and nothing is written, when the entry has been saved since `before` was got.
+
+        Raises:
+            EpisodeNotFound: it has been deleted since.
+        """
         change = {
             "kind": "edit",
             "uuid": before.uuid,
@@ -88,18 +106,11 @@ class Episodes:
             "title": before.title,
             "valid_at": before.valid_at.isoformat(),
         }
-        with translated(), self._client.pipeline() as pipeline:
-            self._ledger.put(pipeline, after.uuid, after.journal, revision=after.revision)
-            cypher.queue(pipeline, after.journal, (_EDIT, _params(after)))
-            self._record_undo(pipeline, after.journal, change)
-            pipeline.execute()
+        return self._replace(before, after, change)
 
-    def rewrite(self, episode: Episode) -> None:
-        """Write an entry as given (an edit taken back); leaves no undo of its own."""
-        with translated(), self._client.pipeline() as pipeline:
-            self._ledger.put(pipeline, episode.uuid, episode.journal, revision=episode.revision)
-            cypher.queue(pipeline, episode.journal, (_EDIT, _params(episode)))
-            pipeline.execute()
+    def rewrite(self, before: Episode, after: Episode) -> bool:
+        """As `edit`, but leaves no undo of its own: an edit taken back."""
+        return self._replace(before, after, None)
 
     def delete(self, uuid: str, journal: str, *, was_pending: bool, undoable: bool = True) -> None:
         """Hide an entry from everything; it can be brought back until it is purged."""
@@ -111,20 +122,32 @@ class Episodes:
             pipeline.execute()
 
     def restore(self, uuid: str, journal: str, *, is_pending: bool) -> None:
-        """Bring a deleted entry back, its reading and its corrections with it."""
+        """Bring a deleted entry back, its reading and its corrections with it.
+
+        Raises:
+            EpisodeNotFound: it has been purged, or was never deleted.
+        """
+        deleted = cypher.read(self._client, journal, _DELETED, {"uuid": uuid})
+        if not deleted:
+            raise EpisodeNotFound(uuid)
         with translated(), self._client.pipeline() as pipeline:
             cypher.queue(pipeline, journal, (_RESTORE, {"uuid": uuid}))
+            if is_pending:
+                self._ledger.put(pipeline, uuid, journal, revision=deleted[0]["revision"])
             pipeline.execute()
-        if is_pending:
-            revision = self.get(uuid, journal).revision
-            with translated(), self._client.pipeline() as pipeline:
-                self._ledger.put(pipeline, uuid, journal, revision=revision)
-                pipeline.execute()
 
     def purge(self, journal: str, *, deleted_before: datetime) -> int:
-        """Remove for good what was deleted before then; how many entries."""
-        params = {"before": to_us(deleted_before)}
-        return int(cypher.write(self._client, journal, _PURGE, params)[0]["n"])
+        """Remove for good what was deleted before then, with what undo keeps of it; how many entries."""
+        records = cypher.write(self._client, journal, _PURGE, {"before": to_us(deleted_before)})
+        uuids = {record["uuid"] for record in records}
+        if uuids:
+            cypher.write(self._client, journal, _SWEEP)
+            self._forget_changes_of(uuids, journal)
+        return len(uuids)
+
+    def is_deleted(self, uuid: str, journal: str) -> bool:
+        """Whether such an entry was deleted and can still be brought back."""
+        return bool(cypher.read(self._client, journal, _DELETED, {"uuid": uuid}))
 
     def get(self, uuid: str, journal: str) -> Episode:
         """An entry as it stands.
@@ -174,7 +197,7 @@ class Episodes:
         """The last change that can be taken back; None when there is none."""
         with translated():
             raw = self._client.lindex(keys.undo(journal), 0)
-        return json.loads(raw) if raw else None  # type: ignore[arg-type]  # decoded to str
+        return json.loads(raw) if raw else None
 
     def forget_change(self, journal: str, change: dict[str, Any]) -> None:
         """Drop a change from the undo list once it has been taken back."""
@@ -208,9 +231,35 @@ class Episodes:
         more = len(records) > limit and shown
         return Page(episodes, PageCursor(shown[-1]["valid_at"], shown[-1]["uuid"]) if more else None)
 
-    def _record_undo(self, pipeline: Any, journal: str, change: dict[str, Any]) -> None:
-        pipeline.lpush(keys.undo(journal), _json(change | {"at": now_us()}))
+    def _replace(self, before: Episode, after: Episode, change: dict[str, Any] | None) -> bool:
+        with translated(), self._client.pipeline() as pipeline:
+            # Every save touches the ledger entry, so a save that comes between ends in WatchError.
+            pipeline.watch(keys.episode(after.uuid))
+            if self.get(after.uuid, after.journal).revision != before.revision:
+                return False
+            pipeline.multi()
+            self._ledger.put(pipeline, after.uuid, after.journal, revision=after.revision)
+            cypher.queue(pipeline, after.journal, (_EDIT, _params(after)))
+            if change is not None:
+                self._record_undo(pipeline, after.journal, change)
+            try:
+                pipeline.execute()
+            except redis.WatchError:
+                return False
+        return True
+
+    def _record_undo(self, pipeline: Any, journal: str, change: dict[str, Any]) -> dict[str, Any]:
+        recorded = change | {"at": now_us()}
+        pipeline.lpush(keys.undo(journal), _json(recorded))
         pipeline.ltrim(keys.undo(journal), 0, UNDO_DEPTH - 1)
+        return recorded
+
+    def _forget_changes_of(self, uuids: set[str], journal: str) -> None:
+        with translated():
+            recorded: list[str] = self._client.lrange(keys.undo(journal), 0, -1)  # type: ignore[assignment]  # decoded
+            for raw in recorded:
+                if json.loads(raw)["uuid"] in uuids:
+                    self._client.lrem(keys.undo(journal), 1, raw)
 
 
 def now_us() -> int:

@@ -22,7 +22,9 @@ _NEW = (
     "MERGE (a:Alias {key: n.key})-[:OF]->(x)"
 )
 _WRITE = (
-    "MATCH (e:Episode {uuid: $uuid}) UNWIND $rows AS r MATCH (x:Entity {uuid: r.entity}) "
+    # Asked again here: a person may have rejected something since the reading was begun.
+    "MATCH (e:Episode {uuid: $uuid}) OPTIONAL MATCH (e)-[j:REJECTED]->(:Entity) WITH e, collect(j.surface) AS rejected "
+    "UNWIND $rows AS r WITH e, rejected, r WHERE NOT r.surface IN rejected MATCH (x:Entity {uuid: r.entity}) "
     "CREATE (e)-[:MENTIONS {start: r.start, end: r.end, surface: r.surface, confidence: r.confidence, "
     "reader: $reader, origin: 'reader'}]->(x)"
 )

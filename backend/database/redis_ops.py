@@ -22,6 +22,8 @@ from backend.settings import DEFAULT_JOURNAL
 STORED = (EpisodeStatus.PENDING_NODES, EpisodeStatus.PENDING_EDGES, EpisodeStatus.DEAD)
 PENDING = (EpisodeStatus.PENDING_NODES, EpisodeStatus.PENDING_EDGES)
 
+type Fields = Mapping[str, str | int | float]
+
 # Written just now by a person, and everything else.
 PRIORITY_WRITTEN = 10
 PRIORITY_IMPORTED = 0
@@ -112,17 +114,17 @@ class Ledger:
         with translated():
             return bool(self._finish(keys=[keys.episode(uuid), *_indexes()], args=[revision, uuid]))
 
-    def update(self, uuid: str, **fields: str | int | float) -> bool:
+    def update(self, uuid: str, fields: Fields) -> bool:
         """Change fields of an entry that is still there; False when it is not."""
         flat = [part for name, value in fields.items() for part in (name, value)]
         with translated():
             return bool(self._update(keys=[keys.episode(uuid)], args=flat))
 
-    def move(self, uuid: str, status: EpisodeStatus, *, due_at_s: float = 0, **fields: str | int | float) -> bool:
+    def move(self, uuid: str, status: EpisodeStatus, *, due_at_s: float = 0, fields: Fields | None = None) -> bool:
         """Give an entry another status and due time (Unix seconds); False when it is not in the ledger."""
         first = keys.ledger(status)
         others = [index for index in _indexes() if index != first]
-        flat = [part for name, value in fields.items() for part in (name, value)]
+        flat = [part for name, value in (fields or {}).items() for part in (name, value)]
         args = [uuid, due_at_s, "status", status.value, "due_at", due_at_s, *flat]
         with translated():
             return bool(self._move(keys=[keys.episode(uuid), first, *others], args=args))
@@ -207,20 +209,21 @@ def set_episode_status(
     if known not in STORED:
         raise ValueError(f"{status!r} is not a stored status: use remove_episode_from_queue for a finished entry")
     client = default_client()
-    fields: dict[str, str | int | float] = {}
+    fields: dict[str, str] = {}
     if journal is not None:
         fields["journal"] = journal
     if uuid_map is not None:
         fields["uuid_map"] = json.dumps(uuid_map)
     ledger = Ledger(client)
-    if ledger.move(episode_uuid, known, **fields):
+    if ledger.move(episode_uuid, known, fields=fields):
         return
     if journal is None:
         raise ValueError("the first status of an entry needs its journal")
     with translated(), client.pipeline() as pipeline:
         # HSETNX: two first calls at once keep the earlier time.
         pipeline.hsetnx(keys.episode(episode_uuid), "created_at", repr(time.time()))
-        pipeline.hset(keys.episode(episode_uuid), mapping={"status": known.value, "due_at": 0, **fields})
+        for name, value in ({"status": known.value, "due_at": "0"} | fields).items():
+            pipeline.hset(keys.episode(episode_uuid), name, value)
         for other in STORED:
             pipeline.zrem(keys.ledger(other), episode_uuid)
         pipeline.zadd(keys.ledger(known), {episode_uuid: 0})

@@ -43,7 +43,7 @@ class Schema:
         if journal in self._current:
             return
         with self._lock, translated():
-            done = int(self._client.get(keys.schema(journal)) or 0)  # type: ignore[arg-type]  # decoded to str
+            done = int(self._client.get(keys.schema(journal)) or 0)
             for number, statements in enumerate(MIGRATIONS[done:], start=done + 1):
                 for statement in statements:
                     self._apply(journal, statement)

@@ -130,7 +130,8 @@ def clean(found: Iterable[FoundEntity]) -> Iterable[FoundEntity]:
 def verify(found: Iterable[FoundEntity], text: str) -> Iterable[FoundEntity]:
     """Only spans whose surface stands there, to the character; without one, no entity."""
     for entity in found:
-        spans = tuple(span for span in entity.spans if span.surface and text[span.start : span.end] == span.surface)
+        # A negative start would count from the end.
+        spans = tuple(s for s in entity.spans if s.start >= 0 and s.surface and text[s.start : s.end] == s.surface)
         if spans:
             yield replace(entity, spans=spans)
 

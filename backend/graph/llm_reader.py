@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol
 
 import dspy
@@ -36,7 +36,7 @@ class LlmReader:
     CONFIDENCE = 1.0
 
     def __init__(self, lm: LanguageModel, weights: str, *, n_failed: int = 0) -> None:
-        """After `n_failed` tries answers are sampled, each time otherwise: the likeliest one would be the same again."""
+        """After `n_failed` tries answers are sampled, each time anew: the likeliest one would be the same again."""
         self._lm = lm
         self._adapter = dspy.JSONAdapter()
         sampling = {"temperature": _RETRY_TEMPERATURE, "seed": n_failed} if n_failed else {}
@@ -46,7 +46,8 @@ class LlmReader:
     @property
     def limit(self) -> TextLimit:
         """What is left of the context for the entry once instructions and answer have their room."""
-        instructions = self._adapter.format(FindEntities, [], {"written_on": _day(datetime.min), "entry": ""})
+        some_day = _day(datetime(2000, 1, 1, tzinfo=UTC))
+        instructions = self._adapter.format(FindEntities, [], {"written_on": some_day, "entry": ""})
         # Each message is wrapped by the model's template: a dozen tokens at the most in those that are listed.
         n_fixed = sum(self._lm.count_tokens(str(message["content"])) + 16 for message in instructions)
         n_tokens = self._lm.n_ctx_tokens - self._lm.max_answer_tokens - n_fixed
@@ -78,7 +79,8 @@ def prompt_hash() -> str:
 
 
 def _found(thing: NamedThing, text: str) -> FoundEntity:
-    spans = tuple(Span(start, end, text[start:end], LlmReader.CONFIDENCE) for start, end in _places(thing.surface, text))
+    places = _places(thing.surface, text)
+    spans = tuple(Span(start, end, text[start:end], LlmReader.CONFIDENCE) for start, end in places)
     return FoundEntity(thing.surface, EntityType(thing.type), spans)
 
 

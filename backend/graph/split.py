@@ -1,7 +1,6 @@
 """Pure: cut a text that is longer than a model's context at sentence ends, and find where it was cut."""
 
 from collections.abc import Callable, Iterator
-
 from dataclasses import dataclass
 
 from backend.text import sentences

@@ -71,15 +71,9 @@ class ModelLoader:
             ModelTooLarge: it needs more than is available, and the settings do not say to try all the same.
             Stopped: `stopping` or `on_progress` said so.
         """
-        path = self._path(kind)
-        wanted = self._wanted(kind)
-        need, available = self.need_bytes(kind), self._available_bytes()
-        if need > available and not self._settings.memory_override:
-            raise ModelTooLarge(path.name, need, available)
-        if kind == "llm":
-            wanted = Prober(self._settings.run_dir).safe_settings(path, wanted, stopping=self._stopping)
+        wanted = self.try_out(kind)
         model = load_model(
-            path,
+            self._path(kind),
             kind=kind,
             n_ctx_tokens=wanted.n_ctx_tokens,
             n_threads=wanted.n_threads,
@@ -92,6 +86,16 @@ class ModelLoader:
         except BaseException:
             model.close()
             raise
+
+    def try_out(self, kind: Kind) -> LoadSettings:
+        """The settings that work for the chosen file, found out in a child where nobody knows yet; raises as `load`."""
+        path, wanted = self._path(kind), self._wanted(kind)
+        need, available = self.need_bytes(kind), self._available_bytes()
+        if need > available and not self._settings.memory_override:
+            raise ModelTooLarge(path.name, need, available)
+        if kind == "llm":
+            wanted = Prober(self._settings.run_dir).safe_settings(path, wanted, stopping=self._stopping)
+        return wanted
 
     def _wanted(self, kind: Kind) -> LoadSettings:
         if kind != "llm":

@@ -124,6 +124,6 @@ def _read(path: Path) -> Draft | None:
     try:
         raw = json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
         return Draft(raw["episode_uuid"], raw["journal"], raw["text"], datetime.fromisoformat(raw["saved_at"]))
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         # Half a draft cannot be: it is replaced by rename. What is not ours is left where it is.
         return None

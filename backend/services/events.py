@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 
 import redis
 
@@ -31,7 +32,7 @@ class Events:
 
     def publish(self, change: Change) -> None:
         """Tell everybody; lost when the server cannot be reached, since listeners ask again when it is back."""
-        message = {"kind": change.kind.value, "uuid": change.uuid, "journal": change.journal, "detail": dict(change.detail)}
+        message = asdict(change)
         try:
             with translated():
                 self._client.publish(keys.EVENTS_CHANNEL, json.dumps(message))
@@ -63,25 +64,26 @@ class Events:
             thread.join(timeout=1.0)
 
     def _listen(self) -> None:
-        is_first = True
         while not self._closing.is_set():
             try:
                 with translated():
-                    self._follow(is_first)
+                    self._follow()
             except StorageError:
-                is_first = False
                 self._closing.wait(_RECONNECT_S)
 
-    def _follow(self, is_first: bool) -> None:
-        with self._client.pubsub(ignore_subscribe_messages=True) as pubsub:
+    def _follow(self) -> None:
+        with self._client.pubsub() as pubsub:
             pubsub.subscribe(keys.EVENTS_CHANNEL)
-            if not is_first:
-                # What was told in between is lost: have everything asked for again.
-                self._hand_out(Change(ChangeKind.WORKER))
             while not self._closing.is_set():
                 message = pubsub.get_message(timeout=_LISTEN_S)
-                if message and message["type"] == "message" and not self._closing.is_set():
+                if message is None or self._closing.is_set():
+                    continue
+                if message["type"] == "message":
                     self._hand_out(_change(message["data"]))
+                elif message["type"] == "subscribe":
+                    # The first time, and whenever the driver has connected again by itself: what was told
+                    # before is lost, so have everything asked for again.
+                    self._hand_out(Change(ChangeKind.WORKER))
 
     def _hand_out(self, change: Change) -> None:
         with self._lock:

@@ -2,11 +2,12 @@
 
 import re
 import uuid as uuids
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from backend.database.redis_ops import PRIORITY_IMPORTED, PRIORITY_WRITTEN
+from backend.database.redis_ops import PRIORITY_IMPORTED, PRIORITY_WRITTEN, Fields
 from backend.database.stores import Stores
 from backend.domain import (
     Change,
@@ -74,8 +75,7 @@ class JournalService:
         """
         name = check_journal(journal or self._default)
         check_text(text)
-        if title:
-            check_text(title)
+        title = _title(title)
         when = _moment(valid_at)
         if uuid is not None:
             self._check_new(uuid)
@@ -84,7 +84,7 @@ class JournalService:
             uuid=uuid or str(uuids.uuid4()),
             journal=name,
             text=text,
-            title=title.strip(),
+            title=title,
             valid_at=when,
             created_at=datetime.now(UTC),
             revision=1,
@@ -106,19 +106,23 @@ class JournalService:
             StorageError: nothing was written.
         """
         check_text(text)
-        before = self.get(uuid)
-        after = replace(
-            before,
-            text=text,
-            title=before.title if title is None else title.strip(),
-            valid_at=before.valid_at if valid_at is None else _moment(valid_at),
-        )
-        if after == before:
-            return before
-        after = replace(after, revision=before.revision + 1)
-        self._stores.episodes.edit(before, after)
-        self._saved(after, PRIORITY_WRITTEN)
-        return after
+        new_title = None if title is None else _title(title)
+        when = None if valid_at is None else _moment(valid_at)
+        while True:
+            before = self.get(uuid)
+            after = replace(
+                before,
+                text=text,
+                title=before.title if new_title is None else new_title,
+                valid_at=when or before.valid_at,
+            )
+            # The same moment in another offset may be another day to the writer, and compares as equal.
+            if after == before and after.valid_at.utcoffset() == before.valid_at.utcoffset():
+                return before
+            after = replace(after, revision=before.revision + 1)
+            if self._stores.episodes.edit(before, after):
+                self._saved(after, PRIORITY_WRITTEN)
+                return after
 
     def delete(self, uuid: str) -> None:
         """Remove an entry; `undo` brings it back. Raises EpisodeNotFound."""
@@ -128,35 +132,18 @@ class JournalService:
         self._tell(ChangeKind.DELETED, uuid, episode.journal)
 
     def undo(self, journal: str | None = None) -> Undone | None:
-        """Take the last change to a journal back: a deletion, an edit, a rejection or a new entry; None when there is none."""
+        """Take back the last change to a journal: a deletion, an edit, a rejection, a new entry; None without one."""
         name = check_journal(journal or self._default)
-        change = self._stores.episodes.last_change(name)
-        if change is None:
-            return None
-        uuid = change["uuid"]
-        match change["kind"]:
-            case "add":
-                self._stores.episodes.delete(uuid, name, was_pending=True, undoable=False)
-                self._tell(ChangeKind.DELETED, uuid, name)
-            case "delete":
-                self._stores.episodes.restore(uuid, name, is_pending=change["was_pending"])
-                self._saved(self._stores.episodes.get(uuid, name), PRIORITY_WRITTEN, is_read=not change["was_pending"])
-            case "edit":
-                now = self._stores.episodes.get(uuid, name)
-                former = replace(
-                    now,
-                    text=change["text"],
-                    title=change["title"],
-                    valid_at=datetime.fromisoformat(change["valid_at"]),
-                    revision=now.revision + 1,
-                )
-                self._stores.episodes.rewrite(former)
-                self._saved(former, PRIORITY_WRITTEN)
-            case "reject":
-                self._stores.mentions.unreject(uuid, name, change["entity"])
-                self._tell(ChangeKind.READ, uuid, name)
-        self._stores.episodes.forget_change(name, change)
-        return Undone(change["kind"], uuid)
+        while (change := self._stores.episodes.last_change(name)) is not None:
+            try:
+                self._take_back(name, change)
+            except EpisodeNotFound:
+                # Gone for good, by whatever way: the change before it is the last that can be taken back.
+                self._stores.episodes.forget_change(name, change)
+                continue
+            self._stores.episodes.forget_change(name, change)
+            return Undone(change["kind"], change["uuid"])
+        return None
 
     def reject(self, uuid: str, entity_uuid: str) -> None:
         """A person says: this is no entity in this entry. Outranks every reader; `undo` takes it back.
@@ -184,8 +171,8 @@ class JournalService:
         n_revived = 0
         for entry in list(ledger.entries(EpisodeStatus.DEAD)):
             if uuid is None or entry.uuid == uuid:
-                clean = {"attempts": 0, "crashes": 0, "kills": 0, "reason": ""}
-                n_revived += ledger.move(entry.uuid, EpisodeStatus.PENDING_NODES, **clean)
+                clean: Fields = {"attempts": 0, "crashes": 0, "kills": 0, "reason": ""}
+                n_revived += ledger.move(entry.uuid, EpisodeStatus.PENDING_NODES, fields=clean)
                 self._enqueue(entry.uuid, entry.journal, entry.priority)
                 self._tell(ChangeKind.QUEUED, entry.uuid, entry.journal)
         return n_revived
@@ -267,6 +254,35 @@ class JournalService:
 
     # --- within ---
 
+    def _take_back(self, name: str, change: Mapping[str, Any]) -> None:
+        uuid = change["uuid"]
+        match change["kind"]:
+            case "add":
+                self._stores.episodes.delete(uuid, name, was_pending=True, undoable=False)
+                self._tell(ChangeKind.DELETED, uuid, name)
+            case "delete":
+                self._stores.episodes.restore(uuid, name, is_pending=change["was_pending"])
+                self._saved(self._stores.episodes.get(uuid, name), PRIORITY_WRITTEN, is_read=not change["was_pending"])
+            case "edit":
+                self._take_edit_back(name, change)
+            case "reject":
+                self._stores.mentions.unreject(uuid, name, change["entity"])
+                self._tell(ChangeKind.READ, uuid, name)
+
+    def _take_edit_back(self, name: str, change: Mapping[str, Any]) -> None:
+        while True:
+            now = self._stores.episodes.get(change["uuid"], name)
+            former = replace(
+                now,
+                text=change["text"],
+                title=change["title"],
+                valid_at=datetime.fromisoformat(change["valid_at"]),
+                revision=now.revision + 1,
+            )
+            if self._stores.episodes.rewrite(now, former):
+                self._saved(former, PRIORITY_WRITTEN)
+                return
+
     def _saved(self, episode: Episode, priority: int, *, is_read: bool = False) -> None:
         if not is_read:
             self._enqueue(episode.uuid, episode.journal, priority)
@@ -285,20 +301,26 @@ class JournalService:
     def _check_new(self, uuid: str) -> None:
         if not _UUID.fullmatch(uuid):
             raise EntryInvalid("a uuid is 1 to 64 of the characters A-Z a-z 0-9 _ -")
-        try:
-            self.get(uuid)
-        except EpisodeNotFound:
-            return
-        raise EntryInvalid(f"there is an entry {uuid} already: edit it, or leave the uuid out")
+        for journal in self._stores.schema.journals():
+            if self._stores.episodes.existing(journal, [uuid]):
+                raise EntryInvalid(f"there is an entry {uuid} already: edit it, or leave the uuid out")
+            if self._stores.episodes.is_deleted(uuid, journal):
+                raise EntryInvalid(f"the entry {uuid} was deleted: undo that, or leave the uuid out")
 
 
 def _moment(when: datetime | None) -> datetime:
     """Aware, in the writer's own offset; a naive time is the writer's local one."""
-    moment = when or datetime.now()
-    if moment.tzinfo is None:
-        moment = moment.astimezone()
+    moment = when or datetime.now().astimezone()
+    # First: in the years 1 and 9999 the offset itself may lie outside what datetime can say.
     if not 1 < moment.year < 9999:
         raise EntryInvalid("the date is outside the years 2 to 9998")
+    if moment.tzinfo is None:
+        moment = moment.astimezone()
     if (moment.utcoffset() or timedelta()) % timedelta(seconds=1):
         raise EntryInvalid("the time zone's offset must be whole seconds")
     return moment
+
+
+def _title(given: str) -> str:
+    """A title as it is kept; blank is none."""
+    return check_text(given).strip() if given.strip() else ""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend.inference.loader import check_weights
+from backend.inference.loading import ModelLoader
 from backend.services.preferences import save_setting
 from backend.settings import EMBEDDING_PATH, TAGGER_PATH, Settings
 
@@ -35,10 +35,11 @@ def use_model(settings: Settings, path: Path) -> InstalledModel:
     Raises:
         WeightsMissing: there is no such file.
         WeightsUnusable: it is no instruct model, damaged, or crashes.
+        ModelTooLarge: it needs more memory than there is.
         SettingsError: the choice cannot be written.
     """
     path = path.expanduser().absolute()
-    check_weights(path, settings)
+    ModelLoader(settings.model_copy(update={"llm_path": path})).try_out("llm")
     save_setting(settings.home, "llm_path", str(path))
     return _model(path, "llm", is_active=True)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 RETRY_DELAYS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 # While no model can read, the queue is tried again this often.
 PAUSE_S = 30.0
-# Crashes of the process by one entry, and unexplained deaths (a kill, a power cut, out of memory), before it is given up.
+# Crashes of the process by one entry, and unexplained deaths (a kill, out of memory), before it is given up.
 MAX_CRASHES = 2
 MAX_KILLS = 4
 # Different entries that crash on the same weights before these are not used any more.

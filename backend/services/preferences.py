@@ -24,9 +24,15 @@ def save_setting(home: Path, key: str, value: str | int | bool | None) -> None:
             document[key] = value
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = path.with_name(f".charlie.toml.{os.getpid()}")
-        fresh.write_text(tomlkit.dumps(document), "utf-8")
+        # Private from the start: the file may hold the key of an inference server.
+        with open(fresh, "w", encoding="utf-8", opener=_private) as file:
+            file.write(tomlkit.dumps(document))
         fresh.replace(path)
     except TOMLKitError as error:
         raise SettingsError(key, str(path), f"the file is not valid TOML ({error})") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(key, str(path), f"the file cannot be changed ({error})") from None
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from backend.database.redis_ops import PENDING
+from backend.database.redis_ops import PENDING, Fields
 from backend.database.stores import Stores
 from backend.domain import (
     Change,
@@ -86,9 +86,8 @@ class ReadingService:
 
     def use(self, settings: Settings) -> None:
         """Go on with other settings, a new model say, and try at once what was paused."""
-        with self._turn:
-            self._settings = settings
-            self._retry_at_s = 0.0
+        self._settings = settings
+        self._retry_at_s = 0.0
 
     def resume(self) -> None:
         """Try at the next message what was paused."""
@@ -225,8 +224,8 @@ class ReadingService:
         if isinstance(decision, policy.GiveUp):
             return self.give_up(entry, decision.reason, attempts=n_attempts)
         due_at_s = time.time() + decision.delay_s
-        fields = {"attempts": n_attempts, "reason": str(error)}
-        self._stores.ledger.move(entry.uuid, EpisodeStatus.PENDING_NODES, due_at_s=due_at_s, **fields)
+        fields: Fields = {"attempts": n_attempts, "reason": str(error)}
+        self._stores.ledger.move(entry.uuid, EpisodeStatus.PENDING_NODES, due_at_s=due_at_s, fields=fields)
         self._wake(entry.uuid, entry.journal, entry.priority, decision.delay_s)
         self._events.publish(Change(ChangeKind.QUEUED, entry.uuid, entry.journal))
         return {"failed": str(error), "retry_in_s": decision.delay_s}
@@ -234,7 +233,7 @@ class ReadingService:
     def give_up(self, entry: LedgerEntry, reason: str, **fields: int) -> Outcome:
         """Set an entry aside with the reason; the person may have it tried again."""
         self.tally.dead += 1
-        self._stores.ledger.move(entry.uuid, EpisodeStatus.DEAD, reason=reason, **fields)
+        self._stores.ledger.move(entry.uuid, EpisodeStatus.DEAD, fields={"reason": reason, **fields})
         self._events.publish(Change(ChangeKind.QUEUED, entry.uuid, entry.journal))
         return {"dead": reason}
 

@@ -27,7 +27,7 @@ def settle(leftover: Leftover, stores: Stores, give_up: Callable[..., object]) -
     if isinstance(decision, policy.GiveUp):
         give_up(entry, decision.reason, crashes=crashes, kills=kills)
     else:
-        stores.ledger.update(entry.uuid, crashes=crashes, kills=kills)
+        stores.ledger.update(entry.uuid, {"crashes": crashes, "kills": kills})
 
 
 def drop_unacknowledged(stores: Stores) -> int:
@@ -44,7 +44,9 @@ def drop_unacknowledged(stores: Stores) -> int:
     return n_dropped
 
 
-def wake_forgotten(stores: Stores, has_message: Collection[str], wake: Wake, *, now_s: float, stale_after_s: float) -> int:
+def wake_forgotten(
+    stores: Stores, has_message: Collection[str], wake: Wake, *, now_s: float, stale_after_s: float
+) -> int:
     """Send a message for every entry that waits and has none, or has waited for too long; how many.
 
     `has_message` are the uuids in Huey's queue or schedule. What was just written goes first.
@@ -56,6 +58,9 @@ def wake_forgotten(stores: Stores, has_message: Collection[str], wake: Wake, *, 
     ]
     waiting.sort(key=lambda entry: (-entry.priority, entry.created_at_s))
     for entry in waiting:
+        if entry.uuid in has_message:
+            # Not stale again for as long, or a long backlog would double its messages at every look.
+            stores.ledger.update(entry.uuid, {"due_at": now_s})
         wake(entry.uuid, entry.journal, entry.priority, max(0.0, entry.due_at_s - now_s))
     return len(waiting)
 

@@ -1,7 +1,9 @@
-"""The parts of a running Charlie, built in order and closed in reverse; and the one slot from which Huey tasks get them."""
+"""The parts of a running Charlie, built in order and closed in reverse; and the slot that Huey tasks need."""
 
 import atexit
+import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +16,7 @@ from backend.database.lifecycle import EmbeddedServer, set_default_server
 from backend.database.redis_ops import PENDING
 from backend.database.stores import Stores
 from backend.domain import Change, ChangeKind, ReaderKind, Status
-from backend.errors import StorageUnavailable
+from backend.errors import SettingsError, StorageUnavailable
 from backend.services.drafts import Drafts
 from backend.services.events import Events
 from backend.services.gate import WorkerGate
@@ -27,6 +29,18 @@ if TYPE_CHECKING:
     from backend.services.worker import Worker
 
 _DRAIN_STEP_S = 0.1
+# Settings that a running Charlie takes up when charlie.toml changes; the others wait for the next start.
+_FOLLOWED = (
+    "llm_path",
+    "n_ctx_tokens",
+    "max_answer_tokens",
+    "n_threads",
+    "n_gpu_layers",
+    "memory_override",
+    "keep_loaded",
+)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +79,7 @@ class Runtime:
         self._has_work_part = False
         self._is_open = False
         self._closing = threading.Lock()
+        self._stamp = self._settings_stamp()
 
     def open(self) -> None:
         """Start or attach to the server and become the Runtime that tasks use. May be tried again.
@@ -131,14 +146,32 @@ class Runtime:
             own_pid=os.getpid(),
         )
 
-    def use_settings(self) -> None:
-        """Read the settings again, after the person chose another model. Raises SettingsError."""
-        self.settings = load_settings(home=self.settings.home)
-        if self._has_work_part:
-            self.work.use(self.settings)
+    def follow_settings(self) -> None:
+        """Take up what was changed in charlie.toml about models since it was read last; costs one stat."""
+        stamp = self._settings_stamp()
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            written = load_settings(home=self.settings.home)
+        except SettingsError as error:
+            _log.warning("the settings are left as they were: %s", error)
+            return
+        chosen = {key: getattr(written, key) for key in _FOLLOWED}
+        if any(getattr(self.settings, key) != value for key, value in chosen.items()):
+            self.settings = self.settings.model_copy(update=chosen)
+            if self._has_work_part:
+                self.work.use(self.settings)
+
+    def _settings_stamp(self) -> int:
+        path = self.settings.home / "charlie.toml"
+        return path.stat().st_mtime_ns if path.exists() else 0
 
     def drain(self, on_progress: Callable[[DrainProgress], None]) -> DrainReport:
-        """Have everything read that waits, here or by the worker that runs elsewhere; returns when nothing waits or nothing can be read."""
+        """Have everything read that waits, here or by the worker that runs elsewhere.
+
+        Returns when nothing waits any more, or nothing can be read.
+        """
         started_s = time.monotonic()
         before = self.work.reading.tally
         start = (before.read, before.failed, before.dead)
@@ -151,6 +184,8 @@ class Runtime:
             total = max(total, status.pending)
             on_progress(DrainProgress(total - status.pending, total, status))
             problem = status.problem
+            if self._worker is not None and not self._worker.is_alive():
+                problem = f"the worker ended unexpectedly: the reason is in {self.settings.logs_dir}"
             if status.pending == 0 or problem:
                 break
         tally = self.work.reading.tally
@@ -197,8 +232,6 @@ class Runtime:
 
 
 def _disconnect_queue() -> None:
-    import sys
-
     queue = sys.modules.get("backend.services.queue")
     if queue is not None and not queue.huey.immediate:
         queue.huey.storage.pool.disconnect()

@@ -42,7 +42,7 @@ class Board:
             raw = self._client.get(keys.WORKER)
         if not raw:
             return None
-        state = json.loads(raw)  # type: ignore[arg-type]  # decoded to str
+        state = json.loads(raw)
         model = state.pop("model")
         return WorkerState(model=ModelStatus(**model | {"state": ModelState(model["state"])}), **state)
 

@@ -112,9 +112,10 @@ class Work:
                 _log.warning("the database cannot be asked: %s", error)
 
     def use(self, settings: Settings) -> None:
-        """Go on with other settings: forgive what crashed, load the model they name at the next entry."""
+        """Go on with other settings: the model they name is loaded at the next entry."""
+        if settings.llm_path != self._settings.llm_path:
+            self.crashes.forgive()
         self._settings = settings
-        self.crashes.forgive()
         self.manager.use(settings)
         self.reading.use(settings)
         if self._gate.is_held:
@@ -148,7 +149,7 @@ class Work:
 
 
 def _consumer_stop_flag() -> Callable[[], bool] | None:
-    """Whether `huey_consumer`'s own consumer was told to stop; it is reachable only by the signal handler it installs."""
+    """Whether `huey_consumer`'s consumer was told to stop; only the signal handler it installs leads to it."""
     consumer = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     flag = getattr(consumer, "stop_flag", None)
     return flag.is_set if flag is not None else None

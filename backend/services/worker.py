@@ -37,6 +37,10 @@ class Worker(Protocol):
         """End within the time; False when something is still in a native call. Idempotent."""
         ...
 
+    def is_alive(self) -> bool:
+        """Whether it still reads, or will."""
+        ...
+
 
 class ThreadWorker:
     """Huey's consumer in threads of this process, without its signal handlers."""
@@ -66,11 +70,15 @@ class ThreadWorker:
             thread.join(max(0.0, deadline_s - time.monotonic()))
         return not any(thread.is_alive() for thread in threads)
 
+    def is_alive(self) -> bool:
+        """Whether the thread that watches the consumer runs."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         _be_nice(self._runtime.settings.worker_nice)
         # Both cost half a second together and would delay the first screen.
         from backend.services.consumer import QuietConsumer
-        from backend.services.tasks import huey
+        from backend.services.queue import huey
 
         try:
             consumer = QuietConsumer(huey)
@@ -80,10 +88,11 @@ class ThreadWorker:
             self._consumer = consumer
             while not self._stopping.wait(_TICK_S):
                 consumer.check_worker_health()
+                self._runtime.follow_settings()
                 self._runtime.work.tick()
             consumer.stop_flag.set()
-        except StorageError:
-            _log.exception("the worker could not start")
+        except StorageError as error:
+            _log.error("the worker could not start: %s", error)
 
 
 class ProcessWorker:
@@ -117,6 +126,10 @@ class ProcessWorker:
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         return True
+
+    def is_alive(self) -> bool:
+        """Whether the thread that watches the child runs."""
+        return self._thread.is_alive()
 
     def _watch(self) -> None:
         backoff_s = 1.0

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from textual import on
@@ -34,14 +33,18 @@ class CharlieScreen(Screen[None]):
         failed: Callable[[str], Message] = CallFailed,
         *,
         latest_of: str = "",
-    ) -> None:
+    ) -> Worker[None]:
         """Runs `call` in a thread; its answer, or its failure, comes back as a message to this screen.
 
         Of calls with the same `latest_of` only the answer to the last one comes back.
         """
-        self.run_worker(
+
+        async def asking() -> None:
+            await ask(self, call, answered, failed)
+
+        return self.run_worker(
             # Not a coroutine yet: a call that a later one takes the place of may never begin.
-            partial(ask, self, call, answered, failed),
+            asking,
             group=latest_of or "asked",
             exclusive=bool(latest_of),
             exit_on_error=False,

@@ -69,7 +69,7 @@ class EntryBody(Widget):
         await plain.remove()
 
     async def _show_plain(self, text: str) -> None:
-        page, former = self.query_one(Page), self.query(".plain")
+        page, former = self.query_one(Page), list(self.query(".plain"))
         area = JournalArea(text, read_only=True)
         area.add_class("plain")
         await self.mount(Static(_NOTICE, classes="plain notice", markup=False), area)
@@ -77,7 +77,7 @@ class EntryBody(Widget):
         if page.has_focus or any(widget.has_focus for widget in former):
             area.focus()
         page.display = False
-        await former.remove()
+        await self.remove_children(former)
 
     def emphasise(self, entity_uuid: str) -> None:
         """Makes the places of one entity stand out; none for an empty uuid."""

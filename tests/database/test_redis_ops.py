@@ -161,7 +161,7 @@ def test_finish_wants_the_revision_that_was_read(ledger: Ledger) -> None:
 def test_saving_again_gives_a_clean_slate(ledger: Ledger) -> None:
     """A new revision forgets attempts, crashes and reasons of the former text."""
     put(ledger, "a")
-    ledger.move("a", EpisodeStatus.DEAD, attempts=5, crashes=1, reason="why")
+    ledger.move("a", EpisodeStatus.DEAD, fields={"attempts": 5, "crashes": 1, "reason": "why"})
     put(ledger, "a", revision=2)
     entry = ledger.get("a")
     assert entry is not None
@@ -170,8 +170,8 @@ def test_saving_again_gives_a_clean_slate(ledger: Ledger) -> None:
 
 def test_update_and_move_never_bring_an_entry_back(ledger: Ledger) -> None:
     """What has left the ledger stays away, whoever comes late."""
-    assert not ledger.update("gone", attempts=1)
-    assert not ledger.move("gone", EpisodeStatus.DEAD, reason="late")
+    assert not ledger.update("gone", {"attempts": 1})
+    assert not ledger.move("gone", EpisodeStatus.DEAD, fields={"reason": "late"})
     assert get_episode_data("gone") == {}
     assert ledger.count(*PENDING, EpisodeStatus.DEAD) == 0
 

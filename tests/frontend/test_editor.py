@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from textual.app import App
 from textual.events import Paste
 
-from backend.settings import Settings
 from backend.services.runtime import Runtime
+from backend.settings import Settings
 from frontend.app import CharlieApp
 from frontend.widgets.journal_area import JournalArea
 
@@ -42,7 +42,7 @@ async def test_what_is_typed_is_on_disk_within_a_second(app: CharlieApp, setting
 
 
 async def test_quitting_while_typing_keeps_the_draft(app: CharlieApp, settings: Settings, runtime: Runtime) -> None:
-    """ctrl+q at once after the last key; the next start offers the text."""
+    """Control+q at once after the last key; the next start offers the text."""
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("n", *"unsaved", "ctrl+q")
     (draft,) = settings.drafts_dir.glob("*.json")
@@ -126,7 +126,7 @@ async def test_leaving_without_a_change_writes_nothing(
 
 
 async def test_saving_twice_changes_one_entry(app: CharlieApp, runtime: Runtime, until: Until) -> None:
-    """ctrl+s stays in the editor, and what follows belongs to the same entry."""
+    """Control+s stays in the editor, and what follows belongs to the same entry."""
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("n", *"one", "ctrl+s")
         await until(lambda: _texts(runtime) == ["one"])

@@ -99,7 +99,7 @@ async def test_the_oldest_entry_is_one_key_away(
 async def test_a_deleted_entry_comes_back(
     app: CharlieApp, runtime: Runtime, shown: Shown, until: Until, add_days: AddDays
 ) -> None:
-    """d removes the entry under the cursor, u undoes that."""
+    """The key d removes the entry under the cursor, u undoes that."""
     add_days(runtime, 3)
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await until(lambda: "Entry 1" in shown(app))
@@ -113,7 +113,7 @@ async def test_a_deleted_entry_comes_back(
 async def test_what_was_given_up_is_marked_and_revived(
     app: CharlieApp, runtime: Runtime, shown: Shown, until: Until, add_days: AddDays
 ) -> None:
-    """r has a dead entry read again."""
+    """The key r has a dead entry read again."""
     (uuid,) = add_days(runtime, 1)
     set_episode_status(uuid, "dead")
     async with app.run_test(size=SIZE) as pilot:

@@ -76,7 +76,7 @@ async def test_a_connection_opens_the_entries_that_mention_it(
 async def test_what_is_no_entity_can_be_said_so_and_taken_back(
     app: CharlieApp, runtime: Runtime, shown: Shown, until: Until
 ) -> None:
-    """x removes the mark, u brings it back."""
+    """The key x removes the mark, u brings it back."""
     (uuid,) = _read(runtime, TEXT)
     berlin = _connection(runtime, uuid, "Berlin").entity.uuid
     async with app.run_test(size=SIZE) as pilot:
@@ -91,9 +91,7 @@ async def test_what_is_no_entity_can_be_said_so_and_taken_back(
         await until(lambda: _marked(app, berlin))
 
 
-async def test_a_reading_appears_while_one_looks(
-    app: CharlieApp, runtime: Runtime, shown: Shown, until: Until
-) -> None:
+async def test_a_reading_appears_while_one_looks(app: CharlieApp, runtime: Runtime, shown: Shown, until: Until) -> None:
     """The entry is open before it is read; its connections come by themselves."""
     uuid = runtime.journal.add(TEXT)
     async with app.run_test(size=SIZE):
@@ -123,7 +121,7 @@ async def test_text_is_shown_as_written(app: CharlieApp, runtime: Runtime, shown
 async def test_a_given_up_entry_says_why_and_what_to_do(
     app: CharlieApp, runtime: Runtime, shown: Shown, until: Until
 ) -> None:
-    """r revives it."""
+    """The key r revives it."""
     uuid = runtime.journal.add("Never read")
     set_episode_status(uuid, "dead")
     async with app.run_test(size=SIZE) as pilot:
@@ -134,7 +132,7 @@ async def test_a_given_up_entry_says_why_and_what_to_do(
 
 
 async def test_next_and_previous_follow_the_list(app: CharlieApp, runtime: Runtime, shown: Shown, until: Until) -> None:
-    """n goes down, p up, and both stop at the ends."""
+    """The key n goes down, p up, and both stop at the ends."""
     for number in range(3):
         runtime.journal.add(f"Number {number}")
     async with app.run_test(size=SIZE) as pilot:
@@ -157,7 +155,7 @@ async def test_a_very_long_entry_is_shown_whole_as_plain_text(
     uuid = runtime.journal.add(text)
     async with app.run_test(size=SIZE) as pilot:
         app.open_reader(uuid)
-        await until(lambda: app.screen.query(JournalArea))
+        await until(lambda: "A line of forty" in shown(app))
         assert not app.screen.query(Markdown)
         area = app.screen.query_one(JournalArea)
         area.focus()

@@ -216,8 +216,8 @@ def test_ctrl_c_loses_nothing(start: Callable[..., Terminal], settings: Settings
 def test_two_charlies_share_a_home(start: Callable[..., Terminal], settings: Settings, home: Path) -> None:
     """The first quits, the second saves: nothing crashes, nothing is lost."""
     first, second = start(), start()
-    for terminal in (first, second):
-        terminal.until(lambda terminal=terminal: "Press n and write" in terminal.text)
+    first.until(lambda: "Press n and write" in first.text)
+    second.until(lambda: "Press n and write" in second.text)
     second.press("n")
     second.until(lambda: "New entry" in second.text)
     second.press("written by the second")

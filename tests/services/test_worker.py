@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from backend.domain import Change, ChangeKind, EpisodeStatus
+from backend.services.preferences import save_setting
 from backend.services.runtime import Runtime
 from backend.services.tasks import awaited
 from backend.settings import CHECKOUT
@@ -206,3 +207,14 @@ def start_consumer() -> subprocess.Popen[bytes]:
         [sys.executable, *command], cwd=CHECKOUT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
     )
+
+
+def test_model_chosen_elsewhere_is_taken_up(make_runtime: MakeRuntime, home: Path, llm_path: Path) -> None:
+    """`charlie models use` in another terminal changes who reads, without a restart."""
+    runtime = make_runtime(worker="thread")
+    runtime.start_worker()
+    assert runtime.status().reader == "tagger"
+    save_setting(home, "llm_path", str(llm_path))
+    assert until(lambda: runtime.status().reader == "llm", 15)
+    save_setting(home, "llm_path", None)
+    assert until(lambda: runtime.status().reader == "tagger", 15)

@@ -1,0 +1,67 @@
+"""What can be done from anywhere: help, the palette, themes."""
+
+import tomllib
+from collections.abc import Awaitable, Callable
+
+import pytest
+from textual.app import App
+from textual.theme import BUILTIN_THEMES
+
+from backend.services.runtime import Runtime
+from backend.settings import Settings, load_settings
+from frontend.app import CharlieApp
+
+Shown = Callable[[App[None]], str]
+Until = Callable[[Callable[[], object]], Awaitable[None]]
+SIZE = (100, 40)
+
+
+async def test_help_opens_and_closes(app: CharlieApp, shown: Shown, until: Until) -> None:
+    """Help lists the keys; escape returns."""
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("question_mark")
+        await until(lambda: "continue a draft that was never saved" in shown(app))
+        await pilot.press("escape")
+        await until(lambda: app.screen.name == "home")
+
+
+async def test_the_palette_offers_charlies_commands(app: CharlieApp, shown: Shown, until: Until) -> None:
+    """And runs the one that is chosen."""
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("ctrl+p")
+        await until(lambda: "Switch journal" in shown(app) and "Retry" in shown(app) and "Quit" in shown(app))
+        await pilot.press(*"new entry")
+        await until(lambda: "Switch journal" not in shown(app) and "New entry" in shown(app))
+        await pilot.press("enter")
+        await until(lambda: app.screen.name == "editor")
+
+
+async def test_a_chosen_theme_is_kept(app: CharlieApp, settings: Settings, until: Until) -> None:
+    """It is written to the settings file, from where the next start takes it."""
+    async with app.run_test(size=SIZE):
+        app.theme = "nord"
+        path = settings.home / "charlie.toml"
+        await until(lambda: path.exists() and tomllib.loads(path.read_text())["theme"] == "nord")
+    again = Runtime(load_settings(home=settings.home))
+    assert CharlieApp(again).theme == "nord"
+
+
+async def test_a_theme_that_does_not_exist_is_no_reason_to_stop(settings: Settings) -> None:
+    """The settings file is edited by hand too."""
+    app = CharlieApp(Runtime(load_settings(home=settings.home, theme="no-such-theme")))
+    assert app.theme == "textual-dark"
+
+
+@pytest.mark.parametrize("theme", sorted(BUILTIN_THEMES))
+async def test_the_types_of_entities_have_colours_in_every_theme(app: CharlieApp, theme: str) -> None:
+    """Four different ones."""
+    app.theme = theme
+    colours = [app.get_css_variables()[f"entity-{name}"] for name in ("person", "place", "group", "activity")]
+    assert len(set(colours)) == 4
+
+
+async def test_nothing_to_undo_is_said(app: CharlieApp, shown: Shown, until: Until) -> None:
+    """In place of an error."""
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await pilot.press("u")
+        await until(lambda: "There is nothing to undo." in shown(app))
