@@ -135,7 +135,7 @@ class Terminal:
         deadline_s = time.monotonic() + timeout_s
         seen_s = time.monotonic()
         while not is_so():
-            if time.monotonic() > deadline_s or (arrived_s := self.read(_LOOK_S)) is None and self._has_ended():
+            if time.monotonic() > deadline_s or ((arrived_s := self.read(_LOOK_S)) is None and self._has_ended()):
                 raise NotSeen(wanted, self)
             seen_s = arrived_s or seen_s
         return seen_s

@@ -73,7 +73,12 @@ def test_a_wrong_variable_names_itself(home: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     ("content", "key"),
-    [(b'worker = "fork"', "worker"), (b"jurnal = 'x'", "jurnal"), (b"worker = ", "charlie.toml"), (b"\xff", "charlie.toml")],
+    [
+        (b'worker = "fork"', "worker"),
+        (b"jurnal = 'x'", "jurnal"),
+        (b"worker = ", "charlie.toml"),
+        (b"\xff", "charlie.toml"),
+    ],
 )
 def test_a_wrong_file_names_key_and_path(toml: Path, content: bytes, key: str) -> None:
     """A wrong value, an unknown key, no TOML at all, not even UTF-8."""

@@ -130,7 +130,7 @@ def test_sentences(text: str, expected: list[str]) -> None:
     assert cut(text) == expected
 
 
-@pytest.mark.parametrize("unit", ["Anna went. ", "A. ", "e.g. ", ".", "!?", "\n", " ", "a", ".\"", "😀. ", "。"])
+@pytest.mark.parametrize("unit", ["Anna went. ", "A. ", "e.g. ", ".", "!?", "\n", " ", "a", '."', "😀. ", "。"])
 def test_sentences_of_a_million_characters_are_fast_and_lose_nothing(unit: str) -> None:
     """Whatever is repeated, the time stays linear and every character but white space is in a sentence."""
     text = (unit * MAX_ENTRY_CHARS)[:MAX_ENTRY_CHARS]

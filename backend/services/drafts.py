@@ -80,9 +80,14 @@ class Drafts:
 
     def _own(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self._lock_fd is None:
-            self._lock_fd = os.open(self._lock_path(self._owner), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+        while self._lock_fd is None:
+            fd = os.open(self._lock_path(self._owner), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if os.fstat(fd).st_nlink:
+                self._lock_fd = fd
+            else:
+                # Between the two calls another process took it for a dead one's and removed it.
+                os.close(fd)
 
     def _is_alive(self, owner: str) -> bool:
         if owner == self._owner:

@@ -16,7 +16,7 @@ from backend.domain import (
     ReaderKind,
     ReadingOutcome,
 )
-from backend.errors import EpisodeNotFound, ReadingFailed, ReadingUnavailable, Stopped, WeightsUnusable
+from backend.errors import EpisodeNotFound, InferenceError, ReadingUnavailable, Stopped, WeightsUnusable
 from backend.graph.extract_nodes import Reader, extract_nodes
 from backend.graph.split import TextLimit
 from backend.inference.manager import ModelManager
@@ -139,7 +139,7 @@ class ReadingService:
             return ALREADY
         except ReadingUnavailable as error:
             return self._pause(error)
-        except ReadingFailed as error:
+        except InferenceError as error:
             return self._failed(entry, error)
         finally:
             self._show("")
@@ -216,7 +216,7 @@ class ReadingService:
             for entry in self._stores.ledger.entries(*PENDING):
                 self._wake(entry.uuid, entry.journal, entry.priority, 0.0)
 
-    def _failed(self, entry: LedgerEntry, error: ReadingFailed) -> Outcome:
+    def _failed(self, entry: LedgerEntry, error: InferenceError) -> Outcome:
         n_attempts = entry.attempts + 1
         _log.warning("reading %s failed (%d): %s", entry.uuid, n_attempts, error)
         self.tally.failed += 1

@@ -3,7 +3,7 @@
 `huey_consumer backend.services.tasks.huey -k thread -w 1 -v` runs the same worker from another terminal.
 """
 
-from backend.services.queue import huey
+from backend.services.queue import huey as huey  # `huey_consumer` is given `backend.services.tasks.huey`
 from backend.services.runtime import current
 
 # Drafts take milliseconds and go before everything; waking a worker so that it can stop, before that.

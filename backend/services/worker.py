@@ -78,7 +78,7 @@ class ThreadWorker:
         _be_nice(self._runtime.settings.worker_nice)
         # Both cost half a second together and would delay the first screen.
         from backend.services.consumer import QuietConsumer
-        from backend.services.queue import huey
+        from backend.services.tasks import huey
 
         try:
             consumer = QuietConsumer(huey)

@@ -1,5 +1,6 @@
 """Writing: a text, its draft on disk as it grows, and saving it."""
 
+import asyncio
 from functools import partial
 from typing import ClassVar
 
@@ -92,8 +93,8 @@ class EditorScreen(CharlieScreen):
         self._timer = None
         self._show_title()
         if self._is_changed:
-            keep = partial(self._keep, self._area.text, self._keeper.epoch)
-            self.run_worker(keep, thread=True, group="draft", exit_on_error=False)
+            # Lighter than a Textual worker, whose messages a key pressed just now would wait for.
+            asyncio.get_running_loop().run_in_executor(None, self._keep, self._area.text, self._keeper.epoch)
 
     def _keep(self, text: str, epoch: int) -> None:
         try:

@@ -22,7 +22,7 @@ from frontend.screens.base import CharlieScreen
 from frontend.state.days import local_today
 from frontend.state.opening import Opening, Phase
 from frontend.state.pages import load_all, load_top
-from frontend.state.wording import plural
+from frontend.state.wording import holdings
 from frontend.widgets.key_hints import Hint, KeyHints
 from frontend.widgets.status_line import Problem, StatusLine
 from frontend.widgets.timeline import Timeline
@@ -30,6 +30,7 @@ from frontend.widgets.title_bar import TitleBar
 from frontend.widgets.welcome import Welcome
 
 PAGE_SIZE = 50
+_LONG_LIST = 300
 _CHANGES_OF_LIST = {ChangeKind.SAVED, ChangeKind.DELETED, ChangeKind.QUEUED, ChangeKind.READ}
 _HINTS: tuple[Hint, ...] = (
     ("n", "new", "screen.new"),
@@ -84,7 +85,6 @@ class HomeScreen(CharlieScreen):
         self.watch(self.charlie, "status", self._show_status)
         self.watch(self.charlie, "journal", self._show_journal, init=False)
         self.set_interval(60, self._turn_day)
-        self.ask(self.charlie.runtime.drafts.pending, DraftsArrived, latest_of="drafts")
 
     def on_screen_resume(self) -> None:
         self.ask(self.charlie.runtime.drafts.pending, DraftsArrived, latest_of="drafts")
@@ -113,10 +113,8 @@ class HomeScreen(CharlieScreen):
 
     def _show_title(self) -> None:
         status = self.charlie.status
-        count = status.journals.get(self.charlie.journal, 0) if status else 0
-        remark = plural(count, "entry", "entries") if count else ""
-        if self._drafts:
-            remark = f"{plural(len(self._drafts), 'unsaved draft')}: press D to continue" + (remark and f" · {remark}")
+        n_entries = status.journals.get(self.charlie.journal, 0) if status else 0
+        remark = holdings(n_entries, len(self._drafts))
         self.query_one(TitleBar).show(f"Charlie · {self.charlie.journal}", remark)
 
     def _show_emptiness(self) -> None:
@@ -151,11 +149,12 @@ class HomeScreen(CharlieScreen):
         self._is_loading = False
         self._put(event.page.episodes, event.page)
         self.call_after_refresh(self.charlie.note_shown)
-        if self._is_stale:
-            self._reload()
-        elif self._written_uuid:
+        if self._written_uuid and not self._is_stale:
             self._timeline.select(self._written_uuid)
             self._written_uuid = ""
+        if self._is_stale:
+            # A long list that changes all the time, as during an import, leaves room for the keys.
+            self.set_timer(0.01 if len(event.page.episodes) <= _LONG_LIST else 1.0, self._reload)
 
     @on(Timeline.MoreWanted)
     def _ask_for_more(self, event: Timeline.MoreWanted) -> None:
@@ -189,6 +188,7 @@ class HomeScreen(CharlieScreen):
 
     @on(CallFailed)
     def _stop_loading(self, event: CallFailed) -> None:
+        self._is_stale = self._is_stale or self._is_loading
         self._is_loading = False
 
     @on(ChangesSeen)

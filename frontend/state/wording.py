@@ -38,3 +38,10 @@ def model(status: ModelStatus, reader: str) -> str:
 def plural(count: int, one: str, many: str = "") -> str:
     """A count with its noun: "1 entry", "1,204 entries"."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def holdings(n_entries: int, n_drafts: int) -> str:
+    """What there is, as the list's remark: "1 unsaved draft: press D to continue · 3 entries"."""
+    drafts = f"{plural(n_drafts, 'unsaved draft')}: press D to continue" if n_drafts else ""
+    entries = plural(n_entries, "entry", "entries") if n_entries else ""
+    return " · ".join(part for part in (drafts, entries) if part)

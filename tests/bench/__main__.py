@@ -62,7 +62,7 @@ def _timed(name: str, measure: Callable[[Bench], list[Figure]], bench: Bench) ->
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench",
-        description="Measures Charlie on this machine, in a temporary folder (TMPDIR chooses the disk). About 8 minutes.",
+        description="Measures Charlie in a temporary folder (TMPDIR chooses the disk). About 8 minutes.",
     )
     parser.add_argument(
         "--only",

@@ -18,9 +18,10 @@ from backend.database.lifecycle import set_default_server
 from backend.database.redis_ops import PENDING, Ledger
 from backend.domain import EntityType, FoundEntity, Provenance, ReaderKind, Reading, Span
 from backend.graph.extract_nodes import extract_nodes
+from backend.services.journal import JournalService
 from backend.services.runtime import Runtime
 from backend.services.status import Board, WorkerState
-from backend.settings import CHECKOUT, load_settings
+from backend.settings import CHECKOUT, DEFAULT_JOURNAL, load_settings
 from tests.bench.texts import long_name, short_name, text_of
 from tests.gguf_factory import write_random_llm
 from tests.terminal import Terminal
@@ -126,12 +127,12 @@ def seed(home: Path, names: Sequence[Sequence[str]]) -> None:
         # A third of the time is syncing, which is not what is measured here; closing writes everything out.
         default_client().config_set("appendfsync", "no")
         # No message for the worker: what is read here does not wait.
-        runtime.journal._enqueue = lambda uuid, journal, priority: None  # type: ignore[method-assign]
+        journal = JournalService(runtime.stores, runtime.events, lambda *_: None, default_journal=DEFAULT_JOURNAL)
         for number, group in enumerate(names, start=1):
             text = reader.expect(text_of(random, ENTRY_WORDS), group)
             when = now - timedelta(hours=8 * (len(names) - number))
-            uuid = runtime.journal.add(text, title=newest_title(number), valid_at=when)
-            episode = runtime.journal.get(uuid)
+            uuid = journal.add(text, title=newest_title(number), valid_at=when)
+            episode = journal.get(uuid)
             extract_nodes(episode, reader, runtime.stores, revision=1, is_draft=False, stopping=lambda: False)
             runtime.stores.ledger.finish(uuid, 1)
 

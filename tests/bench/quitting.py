@@ -21,7 +21,7 @@ def measure(bench: Bench) -> list[Figure]:
     """Idle, in the middle of a model call, and a bare application for comparison."""
     home = bench.homes.with_entries(_SIZE)
     idle, bare = [], []
-    for number in range(bench.times(10, 2)):
+    for number in range(bench.times(8, 2)):
         bench.say(f"quit, round {number}")
         idle.append(_quit_idle(home))
         with bare_app() as terminal:

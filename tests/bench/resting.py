@@ -18,7 +18,7 @@ def measure_memory(bench: Bench) -> list[Figure]:
     """Resident memory of the Python process: at idle, with the tagger loaded, one second after unloading."""
     home, waiting = bench.homes.with_entries(_SIZE), bench.homes.with_waiting(20)
     idle, loaded, unloaded, bare = [], [], [], []
-    for number in range(bench.times(5, 1)):
+    for number in range(bench.times(3, 1)):
         bench.say(f"memory, round {number}")
         idle.append(_idle_mib(home))
         loaded.append(_after_reading_mib(bench.homes.copy_of(waiting), keeps=True))

@@ -31,8 +31,8 @@ def measure_saving(bench: Bench) -> list[Figure]:
         synced = default_client().config_get("appendfsync")["appendfsync"]
     if synced != "always":
         raise RuntimeError(f"the server syncs {synced}: what is saved is not on disk")
-    targets = {"median": 2.0, "p95": 4.0}
-    return [Figure("save", "saving an entry, synced", "ms", samples[_WARM_UP:], targets, "1.3 / 1.7 ms, not synced")]
+    theirs = "1.3 / 1.7 ms, not synced"
+    return [Figure("save", "saving an entry, synced", "ms", samples[_WARM_UP:], {"median": 2, "p95": 4}, theirs)]
 
 
 def measure_home(bench: Bench) -> list[Figure]:

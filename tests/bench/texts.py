@@ -2,10 +2,20 @@
 
 from random import Random
 
-_SYLLABLES = "ba ce di fo gu ha je ki lo mu na pe ri so tu va we xi yo zu".split()
-_PEOPLE = "Sarah Tom Miguel Aisha Ingrid Kenji Priya Olu Hannah Marek Leila Jonas Beatriz Chen Yusuf Nora".split()
-_SURNAMES = "Miller Okafor Tanaka Lindqvist Moreau Haddad Novak Silva Petrov Byrne Castillo Weber".split()
-_PLACES = ("Lisbon", "the Blue Bottle", "Oak Street", "Berlin", "the old harbour", "Kyoto", "Cafe Luna", "Prospect Park")
+# Two letters each.
+_SYLLABLES = "bacedifoguhajekilomunaperisotuvawexiyozu"
+_PEOPLE = ("Sarah", "Tom", "Miguel", "Aisha", "Ingrid", "Kenji", "Priya", "Olu", "Hannah", "Leila", "Chen", "Nora")
+_SURNAMES = ("Miller", "Okafor", "Tanaka", "Lindqvist", "Moreau", "Haddad", "Novak", "Silva", "Petrov", "Byrne")
+_PLACES = (
+    "Lisbon",
+    "the Blue Bottle",
+    "Oak Street",
+    "Berlin",
+    "the old harbour",
+    "Kyoto",
+    "Cafe Luna",
+    "Prospect Park",
+)
 _GROUPS = ("Acme Corp", "the book club", "the Tuesday choir", "St Mary's", "the hiking group", "Nordlicht", "the board")
 _DOINGS = ("yoga", "climbing", "a long run", "pottery class", "chess", "choir practice", "swimming", "gardening")
 _SENTENCES = (
@@ -31,7 +41,9 @@ def text_of(random: Random, n_words: int) -> str:
     words: list[str] = []
     while len(words) < n_words:
         sentence = random.choice(_SENTENCES).format(
-            person=f"{random.choice(_PEOPLE)} {random.choice(_SURNAMES)}" if random.random() < 0.4 else random.choice(_PEOPLE),
+            person=f"{random.choice(_PEOPLE)} {random.choice(_SURNAMES)}"
+            if random.random() < 0.4
+            else random.choice(_PEOPLE),
             other=random.choice(_PEOPLE),
             place=random.choice(_PLACES),
             group=random.choice(_GROUPS),
@@ -45,8 +57,8 @@ def long_name(number: int) -> str:
     """A name of two words, another one for every number below 160,000."""
     parts = []
     for _ in range(4):
-        number, digit = divmod(number, len(_SYLLABLES))
-        parts.append(_SYLLABLES[digit])
+        number, digit = divmod(number, len(_SYLLABLES) // 2)
+        parts.append(_SYLLABLES[2 * digit : 2 * digit + 2])
     return f"{parts[0]}{parts[1]} {parts[2]}{parts[3]}".title()
 
 

@@ -65,3 +65,16 @@ async def test_nothing_to_undo_is_said(app: CharlieApp, shown: Shown, until: Unt
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await pilot.press("u")
         await until(lambda: "There is nothing to undo." in shown(app))
+
+
+async def test_the_mouse_serves_too(app: CharlieApp, runtime: Runtime, shown: Shown, until: Until) -> None:
+    """A click opens an entry; a click on a key's hint does what the key does."""
+    runtime.journal.add("Click me")
+    async with app.run_test(size=SIZE) as pilot:
+        await until(lambda: "Click me" in shown(app))
+        line = next(y for y, text in enumerate(shown(app).splitlines()) if "Click me" in text)
+        await pilot.click(offset=(20, line))
+        await until(lambda: app.screen.name == "reader" and "Click me" in shown(app))
+        last = shown(app).splitlines()[-1]
+        await pilot.click(offset=(last.index("? help") + 3, SIZE[1] - 1))
+        await until(lambda: "continue a draft that was never saved" in shown(app))

@@ -167,7 +167,7 @@ async def test_a_model_that_fails_to_load_is_said_and_entries_stay_pending(
         runtime.start_worker()
         app = CharlieApp(runtime)
         async with app.run_test(size=SIZE):
-            await until(lambda: "broken.gguf" in shown(app))
+            await until(lambda: "broken.gguf cannot be used" in shown(app))
             assert "charlie models use" in " ".join(shown(app).split())
             assert "1 waits" in shown(app)
             assert "given up" not in shown(app)

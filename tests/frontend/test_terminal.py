@@ -136,11 +136,16 @@ class Terminal:
         except (OSError, ValueError):
             time.sleep(0.02)
 
-    def kill(self) -> None:
-        """Ends the program if it still runs."""
+    def end(self) -> None:
+        """Ends the program if it still runs, in order if it can, so that its server goes too."""
         if self.status is None:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+            os.kill(self.pid, signal.SIGTERM)
+            try:
+                self.wait(5)
+            finally:
+                if self.status is None:
+                    os.kill(self.pid, signal.SIGKILL)
+                    os.waitpid(self.pid, 0)
 
 
 @pytest.fixture
@@ -154,7 +159,7 @@ def start(home: Path) -> Iterator[Callable[..., Terminal]]:
 
     yield begin
     for terminal in terminals:
-        terminal.kill()
+        terminal.end()
 
 
 def _drafts(settings: Settings) -> list[str]:

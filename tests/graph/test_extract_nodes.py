@@ -82,7 +82,9 @@ def never() -> bool:
     return False
 
 
-def entity(name: str, *places: tuple[int, int, str], type_: EntityType = PERSON, confidence: float = 0.5) -> FoundEntity:
+def entity(
+    name: str, *places: tuple[int, int, str], type_: EntityType = PERSON, confidence: float = 0.5
+) -> FoundEntity:
     """A found entity with its spans."""
     return FoundEntity(name, type_, tuple(Span(*place, confidence) for place in places))
 
@@ -142,7 +144,9 @@ def test_names_are_cleaned_and_signs_alone_are_none() -> None:
 
 def test_join_makes_one_entity_of_a_name_and_type() -> None:
     """Written differently it is still one; of another type it is another."""
-    found = join([entity("Anna", (0, 4, "Anna")), entity("ANNA", (9, 13, "ANNA")), entity("Anna", (20, 24, "Anna"), type_=PLACE)])
+    found = join(
+        [entity("Anna", (0, 4, "Anna")), entity("ANNA", (9, 13, "ANNA")), entity("Anna", (20, 24, "Anna"), type_=PLACE)]
+    )
     assert [(one.name, one.type, len(one.spans)) for one in found] == [("Anna", PERSON, 2), ("Anna", PLACE, 1)]
 
 
@@ -154,14 +158,20 @@ def test_join_keeps_the_longer_of_two_that_begin_together() -> None:
 
 def test_join_keeps_the_surer_of_two_at_the_same_place() -> None:
     """One place in the text is one entity."""
-    found = join([entity("Anna", (0, 4, "Anna"), confidence=0.4), entity("Anna", (0, 4, "Anna"), type_=PLACE, confidence=0.8)])
+    found = join(
+        [entity("Anna", (0, 4, "Anna"), confidence=0.4), entity("Anna", (0, 4, "Anna"), type_=PLACE, confidence=0.8)]
+    )
     assert [one.type for one in found] == [PLACE]
 
 
 def test_join_leaves_no_overlap() -> None:
     """Spans of different entities, duplicates and touching ones."""
     found = join(
-        [entity("A", (0, 5, "a"), (0, 5, "a"), (8, 9, "a")), entity("B", (3, 8, "b"), (5, 8, "b")), entity("C", (4, 6, "c"))]
+        [
+            entity("A", (0, 5, "a"), (0, 5, "a"), (8, 9, "a")),
+            entity("B", (3, 8, "b"), (5, 8, "b")),
+            entity("C", (4, 6, "c")),
+        ]
     )
     spans = sorted((span.start, span.end) for one in found for span in one.spans)
     assert spans == [(0, 5), (5, 8), (8, 9)]

@@ -60,13 +60,17 @@ def test_different_names_stay_apart(one: str, other: str) -> None:
     assert key_of(one) != key_of(other)
 
 
-@pytest.mark.parametrize("name", ["İstanbul", "（東京）", "…x…", "ŉx", "ǰ", "Ω", "ﷺ", "٣", "“‘a’”", "ẞ's", "a\u0345", "ﾃﾞ"])
+@pytest.mark.parametrize(
+    "name", ["İstanbul", "（東京）", "…x…", "ŉx", "ǰ", "Ω", "ﷺ", "٣", "“‘a’”", "ẞ's", "a\u0345", "ﾃﾞ"]
+)
 def test_a_key_is_its_own_key(name: str) -> None:
     """Folding twice changes nothing, so stored keys and new ones meet."""
     assert key_of(key_of(name)) == key_of(name)
 
 
-@pytest.mark.parametrize(("name", "answer"), [("Al", True), ("7", True), ("東", True), ("", False), ("--", False), ("👍", False)])
+@pytest.mark.parametrize(
+    ("name", "answer"), [("Al", True), ("7", True), ("東", True), ("", False), ("--", False), ("👍", False)]
+)
 def test_is_name(name: str, answer: bool) -> None:
     """A name has a letter or a digit in some script."""
     assert is_name(name) is answer

@@ -16,7 +16,7 @@ def found(name: str, type_: EntityType = EntityType.PERSON) -> FoundEntity:
 
 @pytest.fixture
 def new_uuid() -> Callable[[], str]:
-    """new1, new2, …"""
+    """Counts: new1, new2, new3."""
     numbers = count(1)
     return lambda: f"new{next(numbers)}"
 
