@@ -57,7 +57,7 @@ class EpisodeNotFound(StorageError):
     """No entry has this uuid."""
 
     def __init__(self, uuid: str) -> None:
-        super().__init__(f"no entry {uuid!r}: 'charlie list' shows the entries there are")
+        super().__init__("no entry has this uuid: 'charlie list' shows the entries there are")
         self.uuid = uuid
 
 

@@ -53,25 +53,18 @@ def check_journal(name: str) -> str:
 
 def title_of(head: str, given: str = "", *, day: date | None = None) -> str:
     """The entry's title: as given, else its first line without Markdown signs, else its day; one line."""
-    if given.strip():
-        return _one_line(given, TITLE_CHARS)
-    for line in head.splitlines():
-        plain = _plain(line)
-        if plain:
-            return _one_line(plain, TITLE_CHARS)
+    line = given.strip() or next(_plain_lines(head), "")
+    if line:
+        return _cut(line, TITLE_CHARS)[0]
     return day.isoformat() if day else "Untitled"
 
 
 def preview_of(head: str, given_title: str = "") -> str:
     """What follows the title, in one line; empty when there is nothing more."""
-    lines = [plain for line in head.splitlines() if (plain := _plain(line))]
-    if given_title.strip():
-        return _one_line(" ".join(lines), PREVIEW_CHARS)
-    if not lines:
-        return ""
-    first = " ".join(lines[0].split())
-    rest = first[TITLE_CHARS - 1 :] if len(first) > TITLE_CHARS else ""
-    return _one_line(" ".join([rest, *lines[1:]]), PREVIEW_CHARS)
+    lines = list(_plain_lines(head))
+    if lines and not given_title.strip():
+        lines[0] = _cut(lines[0], TITLE_CHARS)[1]
+    return _cut(" ".join(lines), PREVIEW_CHARS)[0]
 
 
 def sentences(text: str) -> Iterator[tuple[int, int]]:
@@ -101,10 +94,16 @@ def _trimmed(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         yield begin, begin + len(stripped)
 
 
-def _plain(line: str) -> str:
-    return _MARKUP_START.sub("", line).strip()
+def _plain_lines(head: str) -> Iterator[str]:
+    plain = (_MARKUP_START.sub("", line).strip() for line in head.splitlines())
+    return (line for line in plain if line)
 
 
-def _one_line(text: str, limit: int) -> str:
+def _cut(text: str, limit: int) -> tuple[str, str]:
+    """One line of at most `limit` characters, cut between words where there are any, and what is left over."""
     flat = " ".join(text.split())
-    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+    if len(flat) <= limit:
+        return flat, ""
+    space = flat.rfind(" ", limit // 2, limit)
+    end = space if space > 0 else limit - 1
+    return flat[:end] + "…", flat[end:].strip()

@@ -13,7 +13,6 @@ from falkordb.helpers import stringify_param_value
 
 from backend.database import keys
 from backend.database.connection import translated
-from backend.domain import MAX_ENTRY_CHARS
 
 type Record = dict[str, Any]
 type Statement = tuple[str, Mapping[str, Any]]
@@ -21,8 +20,6 @@ type Statement = tuple[str, Mapping[str, Any]]
 _QUERY = "GRAPH.QUERY"
 # What a bound list may have at the most in one query; longer ones are cut into several.
 BATCH_ROWS = 1000
-# FalkorDB parses parameters into a buffer: stay far from limits with texts of a million characters.
-BATCH_CHARS = 4 * MAX_ENTRY_CHARS
 
 
 def read(client: redis.Redis, journal: str, query: str, params: Mapping[str, Any] | None = None) -> list[Record]:

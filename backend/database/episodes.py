@@ -114,13 +114,12 @@ class Episodes:
         """As `edit`, but leaves no undo of its own: an edit taken back."""
         return self._replace(before, after, None)
 
-    def delete(self, uuid: str, journal: str, *, was_pending: bool, undoable: bool = True) -> None:
+    def delete(self, uuid: str, journal: str, *, was_pending: bool) -> None:
         """Hide an entry from everything; it can be brought back until it is purged."""
         with translated(), self._client.pipeline() as pipeline:
             self._ledger.drop(pipeline, uuid)
             cypher.queue(pipeline, journal, (_DELETE, {"uuid": uuid, "now": now_us()}))
-            if undoable:
-                self._record_undo(pipeline, journal, {"kind": "delete", "uuid": uuid, "was_pending": was_pending})
+            self._record_undo(pipeline, journal, {"kind": "delete", "uuid": uuid, "was_pending": was_pending})
             pipeline.execute()
 
     def restore(self, uuid: str, journal: str, *, is_pending: bool) -> None:

@@ -5,7 +5,7 @@
 | graph:{journal}          | graph      | schema       | one journal: entries, entities, mentions, changes        |
 | episode:{uuid}           | hash       | redis_ops    | the ledger: what waits to be read, or was given up       |
 | ledger:{status}          | sorted set | redis_ops    | uuids with that status, by due time (Unix seconds)       |
-| worker                   | hash       | services     | what the worker does now, for other processes            |
+| worker                   | string     | services     | JSON: what the worker does now, for other processes      |
 | schema:{journal}         | string     | schema       | number of the last migration applied                     |
 | huey.*charlie*           | various    | huey         | wake-up messages and results                             |
 | undo:{journal}           | list       | episodes     | the last 100 changes as JSON, newest first               |

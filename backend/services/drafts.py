@@ -1,5 +1,6 @@
 """What was typed and not saved yet, on disk apart from the database, so that neither crash nor full queue loses it."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -51,14 +52,18 @@ class Drafts:
                 ) from None
 
     def discard(self, draft_id: str) -> None:
-        """Forget a draft: it was saved as an entry, or thrown away. Idempotent."""
-        with self._lock:
+        """Forget a draft: it was saved as an entry, or thrown away. Idempotent; one that cannot go is offered again."""
+        with self._lock, contextlib.suppress(OSError):
             self._path(self._adopted.pop(draft_id, draft_id)).unlink(missing_ok=True)
             self._path(draft_id).unlink(missing_ok=True)
 
     def pending(self) -> tuple[tuple[str, Draft], ...]:
         """Drafts that a process left when it ended, newest first; never those somebody is writing."""
         found = []
+        for half in self._folder.glob("*-*.new"):
+            # A crash came between writing it and its rename; the draft before it stands.
+            if not self._is_alive(half.stem.partition("-")[0]):
+                half.unlink(missing_ok=True)
         for path in self._folder.glob("*-*.json"):
             draft = _read(path) if not self._is_alive(path.stem.partition("-")[0]) else None
             if draft is not None:

@@ -40,7 +40,10 @@ class Events:
             _log.debug("a change could not be told: %s", error)
 
     def subscribe(self, callback: Callable[[Change], None]) -> Callable[[], None]:
-        """Have `callback` called with every change, from a background thread; call what is returned to end it."""
+        """Have `callback` called with every change, from a background thread; call what is returned to end it.
+
+        It must not raise. A change without a uuid may stand for many: ask again for everything.
+        """
         with self._lock:
             self._callbacks.append(callback)
             if self._thread is None:
@@ -84,6 +87,7 @@ class Events:
                     # The first time, and whenever the driver has connected again by itself: what was told
                     # before is lost, so have everything asked for again.
                     self._hand_out(Change(ChangeKind.WORKER))
+                    self._hand_out(Change(ChangeKind.SAVED))
 
     def _hand_out(self, change: Change) -> None:
         with self._lock:

@@ -258,8 +258,8 @@ class JournalService:
         uuid = change["uuid"]
         match change["kind"]:
             case "add":
-                self._stores.episodes.delete(uuid, name, was_pending=True, undoable=False)
-                self._tell(ChangeKind.DELETED, uuid, name)
+                # A deletion of its own, so that one undo too many loses nothing: the next brings the entry back.
+                self.delete(uuid)
             case "delete":
                 self._stores.episodes.restore(uuid, name, is_pending=change["was_pending"])
                 self._saved(self._stores.episodes.get(uuid, name), PRIORITY_WRITTEN, is_read=not change["was_pending"])

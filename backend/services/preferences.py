@@ -15,7 +15,8 @@ def save_setting(home: Path, key: str, value: str | int | bool | None) -> None:
     Raises:
         SettingsError: the file is not TOML, or cannot be written.
     """
-    path = home / "charlie.toml"
+    # Where the file is a link, what it points to is changed.
+    path = (home / "charlie.toml").resolve()
     try:
         document = tomlkit.parse(path.read_text("utf-8")) if path.exists() else tomlkit.document()
         if value is None:
@@ -23,7 +24,7 @@ def save_setting(home: Path, key: str, value: str | int | bool | None) -> None:
         else:
             document[key] = value
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = path.with_name(f".charlie.toml.{os.getpid()}")
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
         # Private from the start: the file may hold the key of an inference server.
         with open(fresh, "w", encoding="utf-8", opener=_private) as file:
             file.write(tomlkit.dumps(document))

@@ -42,9 +42,13 @@ class Board:
             raw = self._client.get(keys.WORKER)
         if not raw:
             return None
-        state = json.loads(raw)
-        model = state.pop("model")
-        return WorkerState(model=ModelStatus(**model | {"state": ModelState(model["state"])}), **state)
+        try:
+            state = json.loads(raw)
+            model = state.pop("model")
+            return WorkerState(model=ModelStatus(**model | {"state": ModelState(model["state"])}), **state)
+        except (ValueError, TypeError, KeyError):
+            # Written by another version of Charlie.
+            return None
 
 
 def snapshot(

@@ -98,8 +98,9 @@ def test_a_refused_query_quotes_nothing() -> None:
     """Neither the query nor its parameters stand in the error or in what caused it."""
     with pytest.raises(StorageError) as caught:
         cypher.write(default_client(), "default", "CREATE (:T {v: $zebra}) BROKEN", {"zebra": "zebra"})
-    with pytest.raises(StorageError) as queued, translated(), default_client().pipeline() as pipeline:
-        cypher.queue(pipeline, "default", ("CREATE (:T {v: $zebra}) BROKEN", {"zebra": "zebra"}))
+    pipeline = default_client().pipeline()
+    cypher.queue(pipeline, "default", ("CREATE (:T {v: $zebra}) BROKEN", {"zebra": "zebra"}))
+    with pytest.raises(StorageError) as queued, translated():
         pipeline.execute()
     for error in (caught.value, queued.value):
         assert "zebra" not in repr(error)
