@@ -31,7 +31,7 @@ def heard(runtime: Runtime) -> "queue.Queue[Change]":
     """What a subscriber hears; the subscription is in place."""
     inbox: queue.Queue[Change] = queue.Queue()
     runtime.events.subscribe(inbox.put)
-    assert inbox.get(timeout=5) == Change(ChangeKind.WORKER)
+    assert [inbox.get(timeout=5) for _ in range(2)] == [Change(ChangeKind.WORKER), Change(ChangeKind.SAVED)]
     return inbox
 
 
@@ -84,6 +84,7 @@ def test_after_the_server_was_killed(heard: "queue.Queue[Change]", other: Events
     """Everybody is told to ask again, since what was told meanwhile is lost; then it goes on."""
     os.kill(int(default_client().info("server")["process_id"]), signal.SIGKILL)
     until(heard, lambda change: change == Change(ChangeKind.WORKER))
+    until(heard, lambda change: change == Change(ChangeKind.SAVED))
     other.publish(Change(ChangeKind.READ, "later"))
     assert until(heard, lambda change: change.uuid == "later").kind is ChangeKind.READ
 
