@@ -282,6 +282,8 @@ class Status:
     problem: str = ""
     # Who runs the worker: "this process", "process 123", "nobody".
     worker: str = "nobody"
+    # Something worth knowing that needs nothing done; empty as a rule.
+    notice: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,12 +54,6 @@ class Settings(BaseSettings):
     immediate: bool = False
     # GGUF instruct model that reads deeper than the shipped tagger.
     llm_path: Path | None = None
-    # OpenAI-compatible server used in place of a local model.
-    llm_url: str | None = None
-    llm_api_key: str | None = None
-    llm_model: str | None = None
-    # Whether an inference server may be anywhere but on this machine.
-    allow_remote: bool = False
     # Context of the instruct model, tokens.
     n_ctx_tokens: int = Field(default=4096, ge=2048, le=262_144)
     # Tokens an answer may take; an answer that reaches it is an error.

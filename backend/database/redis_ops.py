@@ -62,9 +62,7 @@ class Ledger:
         self._update = client.register_script(_UPDATE)
         self._move = client.register_script(_MOVE)
 
-    def put(
-        self, pipeline: Any, uuid: str, journal: str, *, revision: int, priority: int = PRIORITY_WRITTEN
-    ) -> None:
+    def put(self, pipeline: Any, uuid: str, journal: str, *, revision: int, priority: int = PRIORITY_WRITTEN) -> None:
         """Add to a transaction: this revision waits to be read, with a clean slate."""
         key = keys.episode(uuid)
         pipeline.delete(key)

@@ -77,4 +77,3 @@ class Schema:
             # Another process came first, or a crash came between the index and its number.
             if "already indexed" not in str(error):
                 raise
-

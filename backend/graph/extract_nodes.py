@@ -137,7 +137,7 @@ def verify(found: Iterable[FoundEntity], text: str) -> Iterable[FoundEntity]:
 
 
 def join(found: Iterable[FoundEntity]) -> tuple[FoundEntity, ...]:
-    """One entity a name and type, its spans in order and none overlapping another's: the first wins, then the longer."""
+    """One entity a name and type; of spans that overlap the first stays, of those that begin together the longest."""
     spans: list[tuple[Span, tuple[str, EntityType]]] = []
     names: dict[tuple[str, EntityType], str] = {}
     for entity in found:

@@ -65,7 +65,7 @@ class Crashes:
             raw = json.loads(self._marker.read_text())
         except (OSError, ValueError):
             return None
-        is_crash = self._fault_log.exists() and self._fault_log.stat().st_size > 0
+        is_crash = self._was_fault()
         leftover = Leftover(raw["uuid"], raw["journal"], raw["weights"], is_crash)
         if is_crash:
             self._add(leftover)
@@ -81,9 +81,12 @@ class Crashes:
         """Whether two different entries crashed on these weights."""
         return policy.are_unusable(len(self._crashed().get(weights, [])))
 
-    def any_recorded(self) -> bool:
-        """Whether a reading ever ended in a native crash here: worth a process of its own."""
-        return self._record.exists()
+    def had_crash(self) -> bool:
+        """Whether a reading ended in a native crash, recorded or just now: the worker is better kept apart."""
+        return self._record.exists() or (self._marker.exists() and self._was_fault())
+
+    def _was_fault(self) -> bool:
+        return self._fault_log.exists() and self._fault_log.stat().st_size > 0
 
     def forgive(self) -> None:
         """Forget all crashes: the person chose another model, or asked to try again."""

@@ -125,8 +125,6 @@ def _file(name: str, path: Path) -> Check:
 
 
 def _reader(settings: Settings, prober: Prober | None) -> Check:
-    if settings.llm_url:
-        return Check("language model", True, f"served at {settings.llm_url}")
     if settings.llm_path:
         wanted = LoadSettings(
             "llm", settings.n_ctx_tokens, settings.n_threads, settings.n_gpu_layers, use_extra_bufts=True

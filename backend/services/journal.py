@@ -95,9 +95,7 @@ class JournalService:
         self._saved(episode, priority)
         return episode.uuid
 
-    def edit(
-        self, uuid: str, text: str, *, title: str | None = None, valid_at: datetime | None = None
-    ) -> Episode:
+    def edit(self, uuid: str, text: str, *, title: str | None = None, valid_at: datetime | None = None) -> Episode:
         """Replace an entry's text; it is read again. The entry as it is now; unchanged when nothing differs.
 
         Raises:

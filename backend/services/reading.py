@@ -240,4 +240,3 @@ class ReadingService:
     def _show(self, uuid: str) -> None:
         self.reading_uuid = uuid
         self._on_change()
-

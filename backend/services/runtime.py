@@ -74,6 +74,7 @@ class Runtime:
         self.stopping = threading.Event()
         self.drafts = Drafts(settings.drafts_dir)
         self.gate = WorkerGate(settings.run_dir)
+        self.notice = ""
         self._server = EmbeddedServer(settings.home, on_loading=on_loading)
         self._worker: Worker | None = None
         self._has_work_part = False
@@ -125,13 +126,19 @@ class Runtime:
         return ReaderKind.LLM if self.settings.llm_path else ReaderKind.TAGGER
 
     def start_worker(self) -> None:
-        """Have entries read from now on, as the settings say; where a reading once crashed, in a process of its own."""
+        """Have entries read from now on, as the settings say.
+
+        Where a reading ended in a native crash, the worker gets a process of its own, and the status says so.
+        """
         if self._worker is not None or self.settings.worker == "none" or self.settings.immediate:
             return
         from backend.services.crashes import Crashes
         from backend.services.worker import make_worker
 
-        mode = "process" if Crashes(self.settings.run_dir).any_recorded() else self.settings.worker
+        mode: str = self.settings.worker
+        if mode == "thread" and Crashes(self.settings.run_dir).had_crash():
+            mode = "process"
+            self.notice = "after a crash, entries are read in a process of its own"
         self._worker = make_worker(self, mode)
         self._worker.start()
 
@@ -144,6 +151,7 @@ class Runtime:
             holder_pid=self.gate.holder_pid(),
             read_board=Board(default_client()).read,
             own_pid=os.getpid(),
+            notice=self.notice,
         )
 
     def follow_settings(self) -> None:

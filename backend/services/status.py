@@ -59,6 +59,7 @@ def snapshot(
     holder_pid: int | None,
     read_board: Callable[[], WorkerState | None],
     own_pid: int,
+    notice: str = "",
 ) -> Status:
     """What is going on; `own` is this process's worker, `holder_pid` who holds the worker lock."""
     is_own = own is not None and holder_pid in (None, own_pid)
@@ -76,4 +77,5 @@ def snapshot(
         reading_uuid=state.reading_uuid,
         problem=state.problem,
         worker=worker,
+        notice=notice,
     )

@@ -16,6 +16,7 @@ def activity(status: Status) -> str:
         parts.append("All read" if any(status.journals.values()) and not status.dead else "")
     if status.dead:
         parts.append(f"{status.dead:,} given up (r)")
+    parts.append(status.notice)
     return " · ".join(part for part in parts if part)
 
 

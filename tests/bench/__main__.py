@@ -41,10 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="charlie-bench-") as folder:
         os.environ["CHARLIE_HOME"] = f"{folder}/unused"
         facts = machine.facts(Path(folder))
-        bench = Bench(Homes(Path(folder)), options.quick)
-        for name, measure in _GROUPS.items():
-            if name in chosen:
-                figures += _timed(name, measure, bench)
+        homes = Homes(Path(folder))
+        try:
+            for name, measure in _GROUPS.items():
+                if name in chosen:
+                    figures += _timed(name, measure, Bench(homes, options.quick))
+        finally:
+            homes.close()
     is_whole = not options.quick and set(chosen) == set(_GROUPS)
     write(_FOLDER / ("results.json" if is_whole else "results.local.json"), figures, facts)
     print(table(figures))

@@ -73,6 +73,12 @@ class Homes:
         self.folder = folder
         self._n_made = 0
 
+    def close(self) -> None:
+        """Ends the servers that a benchmark broken off has left."""
+        for database in self.folder.glob("*/database"):
+            if server_process.is_alive(database):
+                server_process.end(database)
+
     def empty(self) -> Path:
         """A home that nobody has opened yet."""
         self._n_made += 1

@@ -46,7 +46,9 @@ def _idle(bench: Bench, count: int) -> list[float]:
         terminal.wait_for_sent(newest_title(_SIZE))
         terminal.pause(_SETTLED_S)
         _open_editor(terminal)
-        return list(_typed(terminal, count))
+        samples = list(_typed(terminal, count))
+        _quit(terminal)
+    return samples
 
 
 def _decoding(bench: Bench, count: int) -> tuple[list[float], float]:
@@ -60,6 +62,7 @@ def _decoding(bench: Bench, count: int) -> tuple[list[float], float]:
             used_s, began_s = cpu_seconds(terminal.pid), time.monotonic()
             samples = list(_typed(terminal, count))
             share = (cpu_seconds(terminal.pid) - used_s) / (time.monotonic() - began_s)
+        _quit(terminal)
     if share < _BUSY_SHARE:
         raise RuntimeError(f"the model was at work {share:.0%} of the time only")
     return samples, share
@@ -69,6 +72,11 @@ def _open_editor(terminal: Terminal) -> None:
     terminal.send("n")
     terminal.wait_for(_EDITOR_HINT)
     terminal.pause(0.5)
+
+
+def _quit(terminal: Terminal) -> None:
+    terminal.send("\x11")
+    terminal.wait_gone()
 
 
 def _typed(terminal: Terminal, count: int) -> Iterator[float]:

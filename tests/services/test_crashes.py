@@ -50,7 +50,7 @@ def test_a_crash_is_told_from_a_kill(folder: Path, how: str, is_crash: bool) -> 
     crashes = Crashes(folder)
     assert crashes.take_leftover() == Leftover("e1", "diary", "w1", is_crash)
     assert crashes.take_leftover() is None
-    assert crashes.any_recorded() is is_crash
+    assert crashes.had_crash() is is_crash
 
 
 def test_a_call_that_ends_leaves_nothing(folder: Path) -> None:
@@ -86,7 +86,7 @@ def test_two_entries_on_the_same_weights(folder: Path) -> None:
     assert not crashes.are_unusable("w2")
     crashes.forgive()
     assert not crashes.are_unusable("w1")
-    assert not crashes.any_recorded()
+    assert not crashes.had_crash()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff"])

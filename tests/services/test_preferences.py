@@ -46,7 +46,7 @@ def test_what_is_written_is_what_is_read(home: Path, value: str) -> None:
 
 def test_the_file_is_private_and_whole(home: Path) -> None:
     """It may hold a key; nothing is left beside it."""
-    save_setting(home, "llm_api_key", "secret")
+    save_setting(home, "theme", "secret")
     assert (home / "charlie.toml").stat().st_mode & 0o077 == 0
     assert [path.name for path in home.iterdir()] == ["charlie.toml"]
 

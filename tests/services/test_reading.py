@@ -48,7 +48,7 @@ def test_draft_first_then_the_final_reading(make_runtime: MakeRuntime, llm_path:
 
 
 def test_failures_wait_longer_each_time_and_end(make_runtime: MakeRuntime, wordy_llm_path: Path) -> None:
-    """A first try and five more, after 1, 2, 4, 8 and 16 s; then the entry is set aside with the reason, and may be retried."""
+    """A first try and five more, after 1 to 16 s; then the entry is set aside with the reason, and may be retried."""
     runtime = make_runtime(immediate=True, llm_path=wordy_llm_path)
     uuid = runtime.journal.add(TEXT)
     for delay_s in policy.RETRY_DELAYS_S:

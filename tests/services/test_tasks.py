@@ -141,7 +141,9 @@ def test_missing_model_pauses_and_keeps_the_entry(make_runtime: Callable[..., Ru
     assert runtime.work.reading.is_paused()
 
 
-@pytest.mark.parametrize("text", ["$source `x` {y: 'z'} \"w\" \\ [bold] [/etc]", "Ünï 🙂 \u202eabc\u0301 日本語", "a\r\nb\tc\u2028d"])
+@pytest.mark.parametrize(
+    "text", ["$source `x` {y: 'z'} \"w\" \\ [bold] [/etc]", "Ünï 🙂 \u202eabc\u0301 日本語", "a\r\nb\tc\u2028d"]
+)
 def test_any_text_is_read_and_kept(runtime_immediate: Runtime, text: str) -> None:
     """Signs that mean something to Cypher, Rich or a terminal are stored and read as text."""
     uuid = runtime_immediate.journal.add(text)

@@ -202,9 +202,19 @@ def test_external_consumer_that_waits_can_be_stopped(make_runtime: MakeRuntime) 
 
 def start_consumer() -> subprocess.Popen[bytes]:
     """The command that the README gives, on the home in the environment."""
-    command = [str(Path(sys.executable).with_name("huey_consumer")), "backend.services.tasks.huey", "-k", "thread", "-w", "1"]
+    command = [
+        str(Path(sys.executable).with_name("huey_consumer")),
+        "backend.services.tasks.huey",
+        "-k",
+        "thread",
+        "-w",
+        "1",
+    ]
     return subprocess.Popen(
-        [sys.executable, *command], cwd=CHECKOUT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [sys.executable, *command],
+        cwd=CHECKOUT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
     )
 

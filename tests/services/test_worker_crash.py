@@ -85,6 +85,7 @@ def test_crashes_are_counted_and_end_in_a_reason(make_runtime: MakeRuntime, slow
     again = make_runtime(worker="thread")
     again.start_worker()
     assert isinstance(again._worker, ProcessWorker)
+    assert "after a crash" in again.status().notice
 
 
 def test_kills_are_forgiven_for_longer(make_runtime: MakeRuntime, slow_llm_path: Path) -> None:
