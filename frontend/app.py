@@ -377,3 +377,4 @@ def _import_screens() -> None:
         importlib.import_module(f"frontend.screens.{name}")
     # What is loaded by now stays: the collector need not look at it again, which takes 30 ms between two keys.
     gc.freeze()
+    gc.enable()

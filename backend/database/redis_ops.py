@@ -103,9 +103,16 @@ class Ledger:
         if not uuids:
             return []
         with translated(), self._client.pipeline(transaction=False) as pipeline:
-            for uuid in uuids:
-                pipeline.hget(keys.episode(uuid), "status")
-            return [EpisodeStatus(status) if status else EpisodeStatus.DONE for status in pipeline.execute()]
+            for status in STORED:
+                pipeline.zmscore(keys.ledger(status), uuids)
+            places = zip(*pipeline.execute(), strict=True)
+        # An entry is in one set at most; that of the first score is its status.
+        return [
+            next(
+                (status for status, score in zip(STORED, scores, strict=True) if score is not None), EpisodeStatus.DONE
+            )
+            for scores in places
+        ]
 
     def finish(self, uuid: str, revision: int) -> bool:
         """Leave the ledger, read; False (and it stays) when a newer revision was saved meanwhile."""

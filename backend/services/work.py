@@ -1,5 +1,6 @@
 """The worker's own side of a Runtime: the gate, the models, the reading, and what is done between tasks."""
 
+import gc
 import logging
 import os
 import signal
@@ -47,6 +48,7 @@ class Work:
         self._stopping = stopping
         self._board = Board(client)
         self._looked_at_s = 0.0
+        self._n_loads = 0
         self.crashes = Crashes(settings.run_dir)
         self.manager = ModelManager(
             settings, has_work=self._has_work, on_change=self._on_model, stopping=stopping.is_set
@@ -134,6 +136,10 @@ class Work:
         tasks.send(uuid, journal, priority, delay_s)
 
     def _on_model(self, status: ModelStatus) -> None:
+        if status.loads != self._n_loads:
+            # What a model brought along stays, DSPy above all: looking it through would hold up a key by 30 ms.
+            self._n_loads = status.loads
+            gc.freeze()
         self._on_change()
 
     def _on_change(self) -> None:
