@@ -9,6 +9,8 @@ CharlieError
 │   ├── EpisodeNotFound     carries the uuid
 │   └── EntityNotFound      carries what was asked for by length only
 └── InferenceError
+    ├── ModelUnknown        carries the name and the nearest ones there are
+    ├── DownloadFailed      a model could not be fetched; says what is kept and what to do
     ├── ReadingUnavailable  no model can read now; entries wait
     │   ├── WeightsMissing  carries the path looked at and the command that fetches them
     │   ├── WeightsUnusable truncated, not GGUF, wrong kind, crashed the probe
@@ -70,6 +72,20 @@ class EntityNotFound(StorageError):
 
 class InferenceError(CharlieError):
     """A model could not do what was asked."""
+
+
+class ModelUnknown(InferenceError):
+    """No model goes by this name."""
+
+    def __init__(self, name: str, nearest: tuple[str, ...]) -> None:
+        meant = f"did you mean {' or '.join(nearest)}?" if nearest else "'charlie models list' shows those there are"
+        super().__init__(f"no model is called {name[:80]}: {meant}")
+        self.name = name
+        self.nearest = nearest
+
+
+class DownloadFailed(InferenceError):
+    """A model could not be fetched; the message says what is kept of it and what to do next."""
 
 
 class ReadingUnavailable(InferenceError):

@@ -1,12 +1,14 @@
 """Every knob, read once: environment `CHARLIE_*` over `<home>/charlie.toml` over the defaults here."""
 
+import ipaddress
 import os
+import re
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import platformdirs
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -23,6 +25,10 @@ SHIPPED_MODELS = CHECKOUT / "models"
 TAGGER_PATH = SHIPPED_MODELS / "charlie-tagger-v0.q8_0.gguf"
 TAGGER_HEAD_PATH = SHIPPED_MODELS / "charlie-tagger-v0.head.npz"
 EMBEDDING_PATH = SHIPPED_MODELS / "all-MiniLM-L6-v2.q8_0.gguf"
+
+# Scheme, host (a name, or an IPv6 address in brackets), port, path; no name, password, query or fragment. Stricter
+# than the standard, so that no two libraries can disagree about which host is meant.
+_URL: Final = re.compile(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?((?:/[\w.~%-]+)*)/*", re.ASCII)
 
 
 def default_home() -> Path:
@@ -54,10 +60,20 @@ class Settings(BaseSettings):
     immediate: bool = False
     # GGUF instruct model that reads deeper than the shipped tagger.
     llm_path: Path | None = None
-    # Context of the instruct model, tokens.
+    # Whether `llm_url` may lie on another machine, which then gets the text of entries.
+    allow_remote: bool = False
+    # OpenAI-compatible server whose model reads in place of `llm_path`: http://127.0.0.1:8080/v1
+    llm_url: str | None = None
+    # What that server asks for as a bearer token.
+    llm_api_key: SecretStr | None = None
+    # Which of its models; not needed where it serves one.
+    llm_model: str | None = Field(default=None, min_length=1, max_length=200)
+    # Context of the instruct model, tokens; with `llm_url`, how much of the server's is used.
     n_ctx_tokens: int = Field(default=4096, ge=2048, le=262_144)
     # Tokens an answer may take; an answer that reaches it is an error.
     max_answer_tokens: int = Field(default=1024, ge=16, le=32_768)
+    # Entries that the instruct model reads together.
+    n_parallel: int = Field(default=4, ge=1, le=64)
     # Threads that decode.
     n_threads: int = Field(default_factory=_physical_cores, ge=1, le=512)
     # Layers put on a GPU where llama.cpp was built with one; -1 for all.
@@ -80,10 +96,42 @@ class Settings(BaseSettings):
     def _expand(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value else None
 
+    @field_validator("llm_url", mode="after")
+    @classmethod
+    def _url(cls, value: str | None, info: ValidationInfo) -> str | None:
+        found = _URL.fullmatch(value.strip()) if value else None
+        if value is None:
+            return None
+        if found is None or int(found[3] or 1) not in range(1, 65536):
+            raise ValueError(
+                "must look like http://127.0.0.1:8080/v1: http or https, a host, and neither password nor query "
+                "(a key goes into llm_api_key)"
+            )
+        if not is_loopback(found[2]) and not info.data.get("allow_remote"):
+            raise ValueError(
+                f"{found[2]} is not this machine, and would be sent your entries: set allow_remote = true to allow it"
+            )
+        port = f":{found[3]}" if found[3] else ""
+        return f"{found[1]}://{found[2].lower()}{port}{found[4]}"
+
+    @field_validator("llm_api_key", mode="after")
+    @classmethod
+    def _key(cls, value: SecretStr | None) -> SecretStr | None:
+        key = value.get_secret_value().strip() if value else ""
+        # Anything else cannot be sent in a header, and the library that refuses it quotes it.
+        if not all("!" <= character <= "~" for character in key):
+            raise ValueError("must be one word of ASCII characters")
+        return SecretStr(key) if key else None
+
     @field_validator("home", mode="after")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @property
+    def has_llm(self) -> bool:
+        """Whether an instruct model has been chosen, on this machine or behind a server."""
+        return self.llm_url is not None or self.llm_path is not None
 
     @property
     def database_dir(self) -> Path:
@@ -138,12 +186,20 @@ def load_settings(**chosen: Any) -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         key = str(first["loc"][0]) if first["loc"] else "settings"
-        problem, source = first["msg"], _source_of(key, chosen)
+        problem, source = first["msg"].removeprefix("Value error, "), _source_of(key, chosen)
     except ValueError as error:  # tomllib.TOMLDecodeError: its message gives line and column
         key, problem, source = "charlie.toml", str(error), _file_of(chosen)
     except OSError as error:
         key, problem, source = "home", error.strerror or "cannot be read", _file_of(chosen)
     raise SettingsError(key, source, problem)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host of a URL is this machine by its name alone; nothing is looked up."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _source_of(key: str, chosen: dict[str, Any]) -> str:

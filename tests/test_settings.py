@@ -118,6 +118,83 @@ def test_wrong_argument(home: Path) -> None:
     assert "zebra" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("http://127.0.0.1:8080/v1", "http://127.0.0.1:8080/v1"),
+        ("http://LOCALHOST/v1/", "http://localhost/v1"),
+        (" http://[::1]:1/ ", "http://[::1]:1"),
+        ("https://127.9.9.9", "https://127.9.9.9"),
+    ],
+)
+def test_a_server_on_this_machine_needs_no_leave(home: Path, url: str, kept: str) -> None:
+    """A name and addresses that can be nothing else."""
+    settings = load_settings(llm_url=url)
+    assert settings.llm_url == kept
+    assert settings.has_llm
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://192.168.1.5:8080/v1",
+        "https://api.example.org/v1",
+        "http://localhost.example.org/v1",
+        "http://0.0.0.0:8080/v1",
+        "http://127.1:8080/v1",
+        "http://2130706433/v1",
+        "http://[::ffff:127.0.0.1]/v1",
+    ],
+)
+def test_another_machine_needs_leave(home: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Entries go elsewhere only where the person said so; what may be elsewhere counts as elsewhere."""
+    monkeypatch.setenv("CHARLIE_LLM_URL", url)
+    with pytest.raises(SettingsError, match="allow_remote = true") as caught:
+        load_settings()
+    assert caught.value.key == "llm_url"
+    assert "CHARLIE_LLM_URL" in str(caught.value)
+    assert "Value error" not in str(caught.value)
+    assert load_settings(allow_remote=True).llm_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "127.0.0.1:8080",
+        "localhost",
+        "ftp://127.0.0.1/v1",
+        "http:///v1",
+        "http://127.0.0.1:99999/v1",
+        "http://127.0.0.1:0/v1",
+        "http://user:secret@127.0.0.1/v1",
+        "http://127.0.0.1\\@example.org/v1",
+        "http://127.0.0.1/v1?key=secret",
+        "http://127.0.0.1/v1#x",
+        "http://127.0.0.1/v1\nx",
+        "http://exämple.org/v1",
+    ],
+)
+def test_what_is_no_address(home: Path, url: str) -> None:
+    """One line that names the key and not the value, which may hold a password."""
+    with pytest.raises(SettingsError, match="llm_url") as caught:
+        load_settings(llm_url=url, allow_remote=True)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_key_is_not_shown(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is kept without the line end of the file it came from; one that no header can carry is refused unseen."""
+    monkeypatch.setenv("CHARLIE_LLM_API_KEY", "k3y\n")
+    settings = load_settings()
+    assert settings.llm_api_key is not None
+    assert settings.llm_api_key.get_secret_value() == "k3y"
+    assert "k3y" not in repr(settings)
+    for wrong in ("k3y two", "k3y\r\nX-Other: 1", "k3yé"):
+        with pytest.raises(SettingsError, match="llm_api_key") as caught:
+            load_settings(llm_api_key=wrong)
+        assert "k3y" not in str(caught.value)
+
+
 def test_settings_do_not_change(settings: Settings) -> None:
     """They are read once; a change means reading them again."""
     with pytest.raises(ValueError, match="frozen"):

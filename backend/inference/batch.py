@@ -31,8 +31,11 @@ class TokenBatch:
         """Make it empty."""
         self.struct.n_tokens = 0
 
-    def add(self, tokens: Sequence[int], *, position: int, sequence: int, outputs: str = "last") -> None:
-        """Append `tokens` of `sequence`, the first at `position`; `outputs` is "all", "last" or "none"."""
+    def add(self, tokens: Sequence[int], *, position: int, sequence: int, outputs: str = "last") -> int:
+        """Append `tokens` of `sequence`, the first at `position`; where the last of them stands.
+
+        `outputs` is "all", "last" or "none".
+        """
         at, n = self.struct.n_tokens, len(tokens)
         end = at + n
         self._tokens[at:end] = list(tokens)
@@ -42,3 +45,4 @@ class TokenBatch:
         if outputs == "last":
             self._wanted[end - 1] = 1
         self.struct.n_tokens = end
+        return int(end) - 1

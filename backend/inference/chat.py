@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, Literal, Never
 
 from jinja2 import Template, TemplateError
@@ -24,11 +25,17 @@ _PLAIN: Final = (
 )
 
 
+# Sets of instructions whose tokens are remembered; the application has a handful.
+_KEPT_BEGINNINGS: Final = 16
+
+type Role = Literal["system", "user", "assistant"]
+
+
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
     """One turn of a conversation."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Role
     content: str
 
 
@@ -40,6 +47,7 @@ class ChatTemplate:
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
         environment.filters["tojson"] = _to_json
         environment.globals |= {"raise_exception": _refuse, "strftime_now": _TODAY.strftime}
+        self._fixed = lru_cache(_KEPT_BEGINNINGS)(self._common_beginning)
         self._bos = model.special_token("bos")
         self._eos = model.special_token("eos")
         fallback = _CHATML if len(model.tokenize("<|im_start|>", parse_special=True)) == 1 else _PLAIN
@@ -71,6 +79,17 @@ class ChatTemplate:
             found.insert(0, self._bos[0])
         return found
 
+    def fixed_tokens(self, messages: Sequence[ChatMessage]) -> tuple[int, ...]:
+        """The tokens with which the prompt begins whatever the last message says; the others are instructions.
+
+        What two renderings with different last messages have in common, which holds for any template.
+        """
+        return self._fixed(tuple(messages[:-1]), messages[-1].role)
+
+    def _common_beginning(self, before: tuple[ChatMessage, ...], role: Role) -> tuple[int, ...]:
+        one, other = (self.tokens([*before, ChatMessage(role, text)]) for text in ("0", "?"))
+        return tuple(one[: common(one, other)])
+
     def _spells_control(self, content: str) -> bool:
         if "<" not in content and "[" not in content:  # every family's control tokens have one or the other
             return False
@@ -84,6 +103,14 @@ class ChatTemplate:
             bos_token=self._bos[1] if self._bos else "",
             eos_token=self._eos[1] if self._eos else "",
         )
+
+
+def common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Length of the common beginning."""
+    for index, (left, right) in enumerate(zip(one, other, strict=False)):
+        if left != right:
+            return index
+    return min(len(one), len(other))
 
 
 def _split(text: str, marks: dict[str, str]) -> list[tuple[str, bool]]:

@@ -44,10 +44,19 @@ class Constraint:
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         return np.unpackbits(bits, bitorder="little", count=self._n_vocab).view(np.bool_)
 
-    def accept(self, token: int) -> None:
-        """Go on after `token`. Raises InferenceError when it was not allowed."""
+    def accept(self, token: int) -> list[int]:
+        """Go on after `token`, and past what must follow it; the tokens of that, mostly none.
+
+        The names of properties and the signs between them need no choice, so the model need not be asked for them.
+        Raises InferenceError when `token` was not allowed.
+        """
+        # The matcher's own words quote the answer.
         if not self._matcher.consume_token(token):
-            raise InferenceError("the answer left its schema")  # the matcher's own words quote the answer
+            raise InferenceError("the answer left its schema")
+        forced: list[int] = self._matcher.compute_ff_tokens()
+        if forced and not self._matcher.consume_tokens(forced):
+            raise InferenceError("the answer left its schema")
+        return forced
 
 
 class ConstraintMaker:
@@ -55,7 +64,7 @@ class ConstraintMaker:
 
     def __init__(self, model: LoadedModel) -> None:
         self._n_vocab = model.n_vocab
-        with model.lock:
+        with model.vocab_lock:
             self._tokenizer = _tokenizer(model)
         self._matcher = lru_cache(_KEPT_SCHEMAS)(self._compile)
 

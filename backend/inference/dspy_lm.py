@@ -4,18 +4,43 @@ DSPy 3.4's engine contract (`complete(Request) -> Response`); `forward` is depre
 touches DSPy's global settings: whoever owns the process calls `quiet_dspy` and uses `dspy.context`.
 """
 
-from collections.abc import Iterator
-from typing import Any, Final, Self
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, Protocol, Self
 
 import dspy
 from dspy import lm15
 
 from backend.errors import ContextOverflow, InferenceError, ReadingFailed, ReadingUnavailable, Stopped
 from backend.inference.chat import ChatMessage
-from backend.inference.engine import Engine
+from backend.inference.sequences import Completion
 
 # An answer may not take more than this part of the context, or no room is left for what it is about.
 _MOST_OF_CONTEXT: Final = 0.5
+
+
+class Decoder(Protocol):
+    """What answers: `Engine` on this machine, `RemoteEngine` elsewhere."""
+
+    @property
+    def n_ctx_tokens(self) -> int:
+        """Tokens that prompt and answer may have together."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, without what a template puts round it."""
+        ...
+
+    def complete(
+        self,
+        prompt: Sequence[ChatMessage],
+        *,
+        schema: dict[str, Any] | None = None,
+        max_tokens: int,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> Completion:
+        """A finished answer; raises as `Engine.complete`."""
+        ...
 
 
 class LlamaEngine:
@@ -27,14 +52,14 @@ class LlamaEngine:
     supports_reasoning = False
     supported_params = frozenset({"temperature", "max_tokens", "seed", "response_format"})
 
-    def __init__(self, engine: Engine | None, name: str, max_answer_tokens: int) -> None:
+    def __init__(self, engine: Decoder | None, name: str, max_answer_tokens: int) -> None:
         """Without an `engine` it is what was loaded from a saved program: it names a model and cannot answer."""
         self._engine = engine
         self.name = name
         self.max_answer_tokens = max_answer_tokens
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> Decoder:
         """The engine that decodes. Raises ReadingUnavailable when none is attached."""
         if self._engine is None:
             raise ReadingUnavailable(f"the program was saved with {self.name}: give it a loaded model")
@@ -95,7 +120,7 @@ class DspyLM(dspy.LM):  # type: ignore[misc] # dspy ships no types
         self.weights = weights
 
     @classmethod
-    def from_engine(cls, engine: Engine, name: str, *, max_answer_tokens: int, weights: str = "") -> Self:
+    def from_engine(cls, engine: Decoder, name: str, *, max_answer_tokens: int, weights: str = "") -> Self:
         """The language model over a loaded engine; `name` is the file's."""
         most = min(max_answer_tokens, int(engine.n_ctx_tokens * _MOST_OF_CONTEXT))
         return cls(f"charlie/{name}", engine=LlamaEngine(engine, name, most), weights=weights)

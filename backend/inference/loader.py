@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 from backend.errors import InferenceError, Stopped, WeightsUnusable
 from backend.inference.bindings import bindings, native_log
 from backend.inference.gguf_header import Header, read_header
+from backend.inference.weights import quick_key
 
 type Kind = Literal["llm", "tagger", "embedding"]
 
@@ -23,8 +24,12 @@ ENCODERS: Final = frozenset(
 )
 # Read this many tokens of a prompt at once; also the most that an encoder takes.
 N_BATCH: Final = 512
+# And an LLM this many, of all its sequences together: buffers grow with it, speed hardly does.
+LLM_BATCH: Final = 256
 # An encoder reads so many short texts in one go, each for itself.
 ENCODER_SEQUENCES: Final = 16
+# Instructions that an LLM keeps beside the texts in work, each in a sequence of its own.
+KEPT_PREFIXES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,28 +43,39 @@ class LoadSettings:
     n_gpu_layers: int = 0
     # Repacked weights: quicker on some CPUs, a crash on others (see `probe`).
     use_extra_bufts: bool = False
-    # Texts that may be in work at once.
+    # Texts that may be in work at once; for an LLM each of them may have `n_ctx_tokens`.
     n_sequences: int = 1
 
 
 class LoadedModel:
     """A model, its vocabulary and one context; owned by whoever loaded it.
 
-    `lock` is held round every call that decodes: two threads in one context abort the process. `close` takes it too.
+    `lock` is held round every call that decodes: two threads in one context abort the process. `vocab_lock` is held
+    round what needs the vocabulary alone, which may happen while another thread decodes. `close` takes both.
     """
 
-    def __init__(self, path: Path, header: Header, settings: LoadSettings, model: Any, context: Any) -> None:
+    def __init__(
+        self, path: Path, header: Header, settings: LoadSettings, model: Any, context: Any, identity: str = ""
+    ) -> None:
         self.path = path
         self.header = header
         self.settings = settings
+        # `quick_key` of the file that was loaded; empty where it changed meanwhile.
+        self.identity = identity
         self.lock = threading.RLock()
+        self.vocab_lock = threading.RLock()
         self._api = bindings()
         self._model = model
         self._context = context
         self._vocab = self._api.llama_model_get_vocab(model)
         # What was handed to llama.cpp and must live as long as the context.
         self.callbacks: list[Any] = []
-        self.n_ctx_tokens = int(self._api.llama_n_ctx_seq(context))
+        # Called by `close` before anything is freed: what still uses the model lets go of it.
+        self.before_close: list[Callable[[], None]] = []
+        # Tokens that all texts in work may have together, and one of them alone.
+        self.n_cells = int(self._api.llama_n_ctx(context))
+        longest = int(self._api.llama_n_ctx_seq(context))
+        self.n_ctx_tokens = min(longest, settings.n_ctx_tokens) if settings.kind == "llm" else longest
         self.n_embd = int(self._api.llama_model_n_embd(model))
         self.n_vocab = int(self._api.llama_vocab_n_tokens(self._vocab))
         self.n_params = int(self._api.llama_model_n_params(model))
@@ -96,7 +112,7 @@ class LoadedModel:
 
     def tokenize(self, text: str, *, add_special: bool = False, parse_special: bool = False) -> list[int]:
         """The tokens of `text`; `add_special` adds what begins and ends a text, `parse_special` reads `<|…|>`."""
-        with self.lock:
+        with self.vocab_lock:
             raw = text.encode("utf-8", "replace")
             room = len(raw) + 8
             tokens = (ctypes.c_int32 * room)()
@@ -109,7 +125,7 @@ class LoadedModel:
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
         """The bytes of one token; a character may be spread over several."""
-        with self.lock:
+        with self.vocab_lock:
             room = 256
             buffer = ctypes.create_string_buffer(room)
             n = self._api.llama_token_to_piece(self.vocab, token, buffer, room, 0, special)
@@ -132,13 +148,23 @@ class LoadedModel:
         token = (self._api.llama_vocab_bos if which == "bos" else self._api.llama_vocab_eos)(self.vocab)
         return None if token < 0 else (token, self.piece(token, special=True).decode("utf-8", "replace"))
 
+    @property
+    def can_be_cut(self) -> bool:
+        """Whether a part of what was read can be taken back or shared; not where one state stands for all of it."""
+        with self.vocab_lock:
+            if self._model is None:
+                raise InferenceError("the model has been unloaded: ask the manager for it again")
+            return not (self._api.llama_model_is_recurrent(self._model) or self._api.llama_model_is_hybrid(self._model))
+
     def ends_answer(self, token: int) -> bool:
         """Whether `token` ends an answer or a turn."""
         return bool(self._api.llama_vocab_is_eog(self.vocab, token))
 
     def close(self) -> None:
-        """Give the memory back; waits for a call in progress. A second call does nothing."""
-        with self.lock:
+        """Give the memory back; an engine's calls end first, another's are waited for. A second call does nothing."""
+        while self.before_close:
+            self.before_close.pop()()
+        with self.lock, self.vocab_lock:
             context, self._context = self._context, None
             model, self._model = self._model, None
             if context is not None:
@@ -171,6 +197,7 @@ def load_model(
     path = Path(path)
     header = read_header(path)
     check_kind(path, header, kind)
+    identity = quick_key(path)
     sequences = n_sequences or (1 if kind == "llm" else ENCODER_SEQUENCES)
     settings = LoadSettings(kind, n_ctx_tokens, n_threads, n_gpu_layers, use_extra_bufts, sequences)
     native_log().errors.clear()
@@ -180,7 +207,8 @@ def load_model(
     if not context:
         api.llama_model_free(model)
         raise WeightsUnusable(path, _reason("llama.cpp cannot make a context for it"))
-    return LoadedModel(path, header, settings, model, context)
+    is_same = path.exists() and quick_key(path) == identity
+    return LoadedModel(path, header, settings, model, context, identity if is_same else "")
 
 
 def check_kind(path: Path, header: Header, kind: Kind) -> None:
@@ -230,20 +258,22 @@ def _context_params(settings: LoadSettings, n_ctx: int) -> Any:
     api = bindings()
     params = api.llama_context_default_params()
     is_encoder = settings.kind != "llm"
-    params.n_ctx = n_ctx
-    params.n_batch = params.n_ubatch = min(N_BATCH, n_ctx)
-    params.n_seq_max = settings.n_sequences
-    # One pool for all sequences: apart, each would get n_ctx / n_seq_max, and copying a prefix asserts.
+    params.n_ctx = n_ctx if is_encoder else n_ctx * settings.n_sequences
+    params.n_batch = params.n_ubatch = min(N_BATCH if is_encoder else LLM_BATCH, n_ctx)
+    params.n_seq_max = settings.n_sequences if is_encoder else settings.n_sequences + KEPT_PREFIXES
+    # One pool for all sequences: apart, each would get n_ctx / n_seq_max, and copying a part of a prefix asserts.
     params.kv_unified = True
     params.n_threads = params.n_threads_batch = settings.n_threads
-    params.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_AUTO
+    # On a CPU flash attention makes 8 sequences take 316 ms a step where 143 do (0.6B shape, 2,600 tokens held).
+    is_on_cpu = settings.n_gpu_layers == 0 and not is_encoder
+    params.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_DISABLED if is_on_cpu else api.LLAMA_FLASH_ATTN_TYPE_AUTO
     params.embeddings = is_encoder
     params.no_perf = True
     if settings.kind == "tagger":
         params.pooling_type = api.LLAMA_POOLING_TYPE_NONE
     if not is_encoder:
         # Room for the logits of every token of a batch would be 311 MB with a vocabulary of 151,936.
-        params.n_outputs_max = settings.n_sequences
+        params.n_outputs_max = params.n_seq_max
     return params
 
 

@@ -4,7 +4,8 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from backend.errors import ModelTooLarge, WeightsMissing
 from backend.inference.gguf_header import read_header
@@ -13,6 +14,9 @@ from backend.inference.memory import available_bytes, need_bytes
 from backend.inference.probe import Prober
 from backend.inference.weights import fingerprint
 from backend.settings import EMBEDDING_PATH, TAGGER_HEAD_PATH, TAGGER_PATH, Settings
+
+if TYPE_CHECKING:
+    from backend.inference.remote import RemoteEngine
 
 # The small models read so little at a time that all cores together get it over with; more than four gain nothing.
 _MOST_SMALL_THREADS: Final = 4
@@ -24,7 +28,7 @@ class Loaded:
 
     # Tagger, DspyLM or Embedder.
     reader: Any
-    model: LoadedModel
+    model: "LoadedModel | RemoteEngine"
     # Settings it was loaded by; others mean that it is stale.
     made_for: tuple[object, ...]
 
@@ -32,6 +36,14 @@ class Loaded:
 def model_path(settings: Settings, kind: Kind) -> Path | None:
     """The weights that serve as `kind`; None where no LLM has been chosen."""
     return {"llm": settings.llm_path, "tagger": TAGGER_PATH, "embedding": EMBEDDING_PATH}[kind]
+
+
+def model_name(settings: Settings, kind: Kind) -> str:
+    """What to call the model that serves as `kind`: its file, or the one asked of a server; empty without one."""
+    if kind == "llm" and settings.llm_url is not None:
+        return settings.llm_model or urlsplit(settings.llm_url).netloc
+    path = model_path(settings, kind)
+    return path.name if path else ""
 
 
 class ModelLoader:
@@ -52,10 +64,18 @@ class ModelLoader:
         chosen = self._settings
         if kind != "llm":
             return (model_path(chosen, kind),)
+        if chosen.llm_url is not None:
+            server = (chosen.llm_url, chosen.llm_model, chosen.llm_api_key)
+            return (*server, chosen.n_ctx_tokens, chosen.max_answer_tokens)
         return (chosen.llm_path, chosen.n_ctx_tokens, chosen.n_threads, chosen.n_gpu_layers, chosen.max_answer_tokens)
 
     def need_bytes(self, kind: Kind) -> int:
-        """Memory that a model of `kind` would take, from its header alone. Raises as `load` does."""
+        """Memory that a model of `kind` would take, from its header alone; 0 on a server. Raises as `load` does."""
+        if kind == "llm" and self._settings.llm_url is not None:
+            return 0
+        return self._file_need_bytes(kind)
+
+    def _file_need_bytes(self, kind: Kind) -> int:
         path = self._path(kind)
         header = read_header(path)
         check_kind(path, header, kind)
@@ -69,8 +89,11 @@ class ModelLoader:
         Raises:
             WeightsMissing, WeightsUnusable: see `load_model`.
             ModelTooLarge: it needs more than is available, and the settings do not say to try all the same.
+            ReadingUnavailable: see `remote.connect`, where `llm_url` is set.
             Stopped: `stopping` or `on_progress` said so.
         """
+        if kind == "llm" and self._settings.llm_url is not None:
+            return self._connect()
         wanted = self.try_out(kind)
         model = load_model(
             self._path(kind),
@@ -90,12 +113,23 @@ class ModelLoader:
     def try_out(self, kind: Kind) -> LoadSettings:
         """The settings that work for the chosen file, found out in a child where nobody knows yet; raises as `load`."""
         path, wanted = self._path(kind), self._wanted(kind)
-        need, available = self.need_bytes(kind), self._available_bytes()
+        need, available = self._file_need_bytes(kind), self._available_bytes()
         if need > available and not self._settings.memory_override:
             raise ModelTooLarge(path.name, need, available)
         if kind == "llm":
             wanted = Prober(self._settings.run_dir).safe_settings(path, wanted, stopping=self._stopping)
         return wanted
+
+    def _connect(self) -> Loaded:
+        """The model of an inference server: nothing is loaded here, so no memory is asked for and nothing tried out."""
+        from backend.inference.dspy_lm import DspyLM, quiet_dspy  # 0.6 s and 49 MB
+        from backend.inference.remote import connect
+
+        quiet_dspy()
+        engine = connect(self._settings, stopping=self._stopping)
+        most = self._settings.max_answer_tokens
+        lm = DspyLM.from_engine(engine, engine.name, max_answer_tokens=most, weights=engine.weights)
+        return Loaded(lm, engine, self.key("llm"))
 
     def _wanted(self, kind: Kind) -> LoadSettings:
         if kind != "llm":

@@ -14,7 +14,7 @@ from typing import Any, Final
 from backend.domain import ModelState, ModelStatus
 from backend.errors import CharlieError, InferenceError, Stopped
 from backend.inference.loader import Kind
-from backend.inference.loading import Loaded, ModelLoader, model_path
+from backend.inference.loading import Loaded, ModelLoader, model_name
 from backend.inference.memory import available_bytes, give_back, resident_mb
 from backend.settings import Settings, load_settings
 
@@ -148,10 +148,9 @@ class ModelManager:
             slot = min(self._slots.values(), key=lambda slot: _SHOWN_FIRST.index(slot.shown_state))
             state, loads, progress, loaded = slot.shown_state, self._loads, slot.progress, slot.loaded
         is_known = state is not ModelState.UNLOADED
-        path = model_path(self._settings, slot.kind) if is_known else None
         return ModelStatus(
             state=state,
-            name=path.name if path else "",
+            name=model_name(self._settings, slot.kind) if is_known else "",
             kind=slot.kind if is_known else "",
             loads=loads,
             resident_mb=resident_mb(),

@@ -7,6 +7,7 @@ own when a native fault ends the process, and only then: that tells a crash from
 import faulthandler
 import json
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +19,9 @@ from backend.services import policy
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A reading that a dead process had begun."""
+    """Readings that a dead process had begun, one or several at once."""
 
-    uuid: str
-    journal: str
+    uuids: tuple[str, ...]
     weights: str
     # A native fault ended the process; otherwise it was killed, or the power went.
     is_crash: bool
@@ -35,6 +35,8 @@ class Crashes:
         self._fault_log = folder / "fault.log"
         self._record = folder / "crashed.json"
         self._fault_file: IO[bytes] | None = None
+        self._lock = threading.Lock()
+        self._in_flight: list[str] = []
 
     def watch(self) -> None:
         """Have native faults of this process written down (stack frames only). Idempotent."""
@@ -51,12 +53,22 @@ class Crashes:
             self._fault_file = None
 
     @contextmanager
-    def marked(self, uuid: str, journal: str, weights: str) -> Iterator[None]:
-        """Leave a marker as long as a model is called."""
-        self._marker.write_text(json.dumps({"uuid": uuid, "journal": journal, "weights": weights}))
+    def marked(self, uuid: str, weights: str) -> Iterator[None]:
+        """Leave a marker as long as a model is called; several entries may be, with the same weights."""
+        with self._lock:
+            self._in_flight.append(uuid)
+            self._mark(weights)
         try:
             yield
         finally:
+            with self._lock:
+                self._in_flight.remove(uuid)
+                self._mark(weights)
+
+    def _mark(self, weights: str) -> None:
+        if self._in_flight:
+            replace_text(self._marker, json.dumps({"uuids": self._in_flight, "weights": weights}))
+        else:
             self._marker.unlink(missing_ok=True)
 
     def take_leftover(self) -> Leftover | None:
@@ -66,7 +78,7 @@ class Crashes:
         except (OSError, ValueError):
             return None
         is_crash = self._was_fault()
-        leftover = Leftover(raw["uuid"], raw["journal"], raw["weights"], is_crash)
+        leftover = Leftover(tuple(raw["uuids"]), raw["weights"], is_crash)
         if is_crash:
             self._add(leftover)
         self.forget_leftover()
@@ -95,11 +107,10 @@ class Crashes:
     def _add(self, leftover: Leftover) -> None:
         crashed = self._crashed()
         entries = crashed.setdefault(leftover.weights, [])
-        if leftover.uuid not in entries:
-            entries.append(leftover.uuid)
-        fresh = self._record.with_suffix(".new")
-        fresh.write_text(json.dumps(crashed))
-        fresh.replace(self._record)
+        # Of several in work nobody knows which it was; each is read alone next time, and then it shows.
+        if len(leftover.uuids) == 1 and leftover.uuids[0] not in entries:
+            entries.append(leftover.uuids[0])
+        replace_text(self._record, json.dumps(crashed))
 
     def _crashed(self) -> dict[str, list[str]]:
         try:
@@ -107,6 +118,13 @@ class Crashes:
         except (OSError, ValueError):
             return {}
         return recorded
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(text)
+    fresh.replace(path)
 
 
 def _private(path: str, flags: int) -> int:

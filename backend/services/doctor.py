@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -16,12 +17,22 @@ from backend.database.resp import RespConnection
 from backend.errors import CharlieError
 from backend.inference.gguf_header import read_header
 from backend.inference.loader import N_BATCH, LoadSettings, check_kind
+from backend.inference.measure import measure_speed, native_features
+from backend.inference.memory import available_bytes, need_bytes
 from backend.inference.probe import Prober
+from backend.services.models import list_models
 from backend.settings import EMBEDDING_PATH, TAGGER_HEAD_PATH, TAGGER_PATH, Settings
 
 # Below this the journal has room for a while yet, and too little for a model.
 LITTLE_DISK_BYTES = 64 * 1024 * 1024
 _ANSWER_LIMIT_S = 5.0
+_CPUINFO = Path("/proc/cpuinfo")
+# What makes a difference to llama.cpp, of the names that Linux has for it on x86 and ARM.
+_TELLING = re.compile(
+    r"avx2?|f16c|fma|avx_vnni|avx512(f|_vnni|_bf16)|amx_(tile|int8|bf16)|asimd(hp|dp)?|i8mm|bf16|sve2?|sme"
+)
+# The context that a short run for speed makes.
+_MEASURED_TOKENS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +46,10 @@ class Check:
 
 
 def examine(settings: Settings) -> Iterator[Check]:
-    """The checks, each as soon as it is made. Starts the database for a moment; loads a model in a child only."""
+    """The checks, each as soon as it is made. Starts the database for a moment; loads models in children only.
+
+    An instruct model takes its load and some seconds, for its speed.
+    """
     yield _python()
     home = _home(settings)
     yield home
@@ -49,7 +63,10 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield _file("tagger's head", TAGGER_HEAD_PATH)
     yield _model("embedding model", EMBEDDING_PATH, LoadSettings("embedding", N_BATCH, 1), prober)
     yield _reader(settings, prober)
+    yield from _other_models(settings, prober)
     yield _machine(settings)
+    yield _processor()
+    yield _llama_cpp(settings)
     yield Check("worker", True, _WORKERS[settings.worker])
 
 
@@ -108,16 +125,39 @@ def _database(settings: Settings) -> Check:
 
 
 def _model(name: str, path: Path, wanted: LoadSettings, prober: Prober | None) -> Check:
-    """Whether the file is whole, of the right kind, and decodes in a child process."""
+    """Whether the file is whole, of the right kind, and decodes in a child process; how quick an instruct model is."""
     try:
         header = read_header(path)
         check_kind(path, header, wanted.kind)
         safe = prober.safe_settings(path, wanted) if prober else wanted
     except CharlieError as error:
         return Check(name, False, str(error))
-    caution = ", with careful settings" if safe != wanted else ""
-    tried = f", decodes here{caution}" if prober else ""
-    return Check(name, True, f"{path.name}, {_mb(header.size_bytes)}{tried}")
+    found = [f"{path.name}, {_mb(header.size_bytes)}", *(["decodes here"] if prober else [])]
+    found += _switched_off(wanted, safe)
+    if prober and wanted.kind == "llm":
+        found.append(_speed(path, safe))
+    return Check(name, True, ", ".join(found))
+
+
+def _switched_off(wanted: LoadSettings, safe: LoadSettings) -> list[str]:
+    """What a try in a child showed to be unsafe for this file on this machine."""
+    off = ["repacked weights"] if wanted.use_extra_bufts and not safe.use_extra_bufts else []
+    off += ["the GPU"] if wanted.n_gpu_layers and not safe.n_gpu_layers else []
+    return [f"without {' and '.join(off)}: llama.cpp failed with more when it was tried"] if off else []
+
+
+def _speed(path: Path, safe: LoadSettings) -> str:
+    need = need_bytes(read_header(path), n_ctx_tokens=_MEASURED_TOKENS, n_batch=N_BATCH, writes_answers=True)
+    available = available_bytes()
+    if need > available:
+        return f"its speed is not known: it needs {_mb(need)} and {_mb(available)} are free"
+    speed = measure_speed(path, safe)
+    if speed is None:
+        return "its speed is not known: it took too long"
+    return (
+        f"reads {speed.prompt_tokens_s:,.0f} and writes {speed.answer_tokens_s:,.1f} tokens a second, "
+        f"loads in {speed.load_s:,.1f} s"
+    )
 
 
 def _file(name: str, path: Path) -> Check:
@@ -125,17 +165,62 @@ def _file(name: str, path: Path) -> Check:
 
 
 def _reader(settings: Settings, prober: Prober | None) -> Check:
+    if settings.llm_url:
+        return Check("language model", True, f"the server at {settings.llm_url} reads")
     if settings.llm_path:
-        wanted = LoadSettings(
-            "llm", settings.n_ctx_tokens, settings.n_threads, settings.n_gpu_layers, use_extra_bufts=True
-        )
-        return _model("language model", settings.llm_path, wanted, prober)
-    return Check("language model", True, "none chosen: the tagger reads ('charlie models use PATH' chooses one)")
+        return _model("language model", settings.llm_path, _wanted(settings), prober)
+    return Check("language model", True, "none chosen: the tagger reads ('charlie models list' shows others)")
+
+
+def _other_models(settings: Settings, prober: Prober | None) -> Iterator[Check]:
+    """Those instruct models on this machine that could read and do not."""
+    try:
+        models = list_models(settings)
+    except CharlieError as error:
+        yield Check("models", False, str(error))
+        return
+    for model in models:
+        if model.kind == "llm" and model.path and model.path != settings.llm_path:
+            yield _model(model.name, model.path, _wanted(settings), prober)
+
+
+def _wanted(settings: Settings) -> LoadSettings:
+    chosen = settings
+    return LoadSettings("llm", chosen.n_ctx_tokens, chosen.n_threads, chosen.n_gpu_layers, use_extra_bufts=True)
 
 
 def _machine(settings: Settings) -> Check:
     free = psutil.virtual_memory().available
     return Check("machine", True, f"{os.cpu_count()} cores, {settings.n_threads} of them read; {_mb(free)} memory free")
+
+
+def _processor() -> Check:
+    told = _cpuinfo(_CPUINFO)
+    has = [name for name in told.get("flags", told.get("Features", "")).split() if _TELLING.fullmatch(name)]
+    name = told.get("model name") or platform.processor() or platform.machine()
+    return Check("processor", True, f"{name}: {', '.join(sorted(has)) or 'what it can do is not told here'}")
+
+
+def _cpuinfo(path: Path) -> dict[str, str]:
+    """What Linux tells of the first processor; empty elsewhere."""
+    try:
+        lines = path.read_text("utf-8", "replace").split("\n\n")[0].splitlines()
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in lines)
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _llama_cpp(settings: Settings) -> Check:
+    native = native_features()
+    if native is None:
+        return Check("llama.cpp", False, "it cannot be opened, so that no model can read: set Charlie up again")
+    uses = f"uses {', '.join(native.features)}" if native.features else "uses nothing special of the processor"
+    if not native.has_gpu:
+        return Check("llama.cpp", True, f"{uses}; no GPU (built without one, or none is found)")
+    layers = settings.n_gpu_layers
+    offload = "all layers" if layers < 0 else f"{layers} layers" if layers else "nothing, by the setting n_gpu_layers"
+    return Check("llama.cpp", True, f"{uses}; a GPU takes {offload}")
 
 
 def _mb(size_bytes: int) -> str:

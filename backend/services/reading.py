@@ -3,8 +3,9 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 from backend.database.redis_ops import PENDING, Fields
 from backend.database.stores import Stores
@@ -52,12 +53,14 @@ class ReadingService:
         crashes: Crashes,
         *,
         wake: Callable[[str, str, int, float], None],
+        next_up: Callable[[int], list[str]],
         on_change: Callable[[], None],
         stopping: Callable[[], bool],
     ) -> None:
         """`wake(uuid, journal, priority, delay_s)` sends the message that has an entry read.
 
-        `on_change` is called when `reading_uuid` or `problem` changes.
+        `next_up(n)` names up to n entries whose messages come next. `on_change` is called when `reading_uuid` or
+        `problem` changes.
         """
         self._settings = settings
         self._stores = stores
@@ -65,20 +68,27 @@ class ReadingService:
         self._events = events
         self._crashes = crashes
         self._wake = wake
+        self._next_up = next_up
         self._on_change = on_change
         self._stopping = stopping
         self._turn = threading.Lock()
         self._retry_at_s = 0.0
+        self._tallying = threading.Lock()
+        self._in_work: list[str] = []
         self.tally = Tally()
-        # uuid of the entry that is being read, or empty.
-        self.reading_uuid = ""
         # Why no entry can be read and what to do; empty while all is well.
         self.problem = ""
 
     @property
     def reader(self) -> ReaderKind:
         """Who has the last word on a new entry."""
-        return ReaderKind.LLM if self._settings.llm_path else ReaderKind.TAGGER
+        return ReaderKind.LLM if self._settings.has_llm else ReaderKind.TAGGER
+
+    @property
+    def reading_uuid(self) -> str:
+        """The entry that is being read, of several the one that was begun first; empty for none."""
+        in_work = self._in_work
+        return in_work[0] if in_work else ""
 
     def is_paused(self) -> bool:
         """Whether reading waits for something to change."""
@@ -117,9 +127,27 @@ class ReadingService:
             entry = self._due(uuid)
             if entry is None:
                 return ALREADY
-            outcome = self._guarded(entry, lambda: self._read(entry))
+            together = [self._drafted(waiting) for waiting in (entry, *self._companions(entry))]
+            outcome = self._read_together(together)[0]
         self._manager.cleanup_if_no_work()
         return outcome
+
+    def _companions(self, first: LedgerEntry) -> list[LedgerEntry]:
+        """The next few that wait, to be decoded together with the first; their own messages then find nothing to do.
+
+        Nobody goes along with an entry that the process died on: if it dies again, it is known of what.
+        """
+        if self.reader is ReaderKind.TAGGER or first.crashes or first.kills:
+            return []
+        n_more = self._settings.n_parallel - 1
+        due = (self._due(uuid) for uuid in self._next_up(n_more) if uuid != first.uuid) if n_more else ()
+        return [entry for entry in due if entry is not None and not entry.crashes and not entry.kills]
+
+    def _read_together(self, entries: Sequence[LedgerEntry]) -> list[Outcome]:
+        if len(entries) == 1:
+            return [self._guarded(entries[0], lambda: self._read(entries[0]))]
+        with ThreadPoolExecutor(len(entries), "reading") as pool:
+            return list(pool.map(lambda entry: self._guarded(entry, lambda: self._read(entry)), entries))
 
     def _due(self, uuid: str) -> LedgerEntry | None:
         entry = self._stores.ledger.get(uuid)
@@ -128,7 +156,7 @@ class ReadingService:
         return entry
 
     def _guarded(self, entry: LedgerEntry, action: Callable[[], Outcome]) -> Outcome:
-        self._show(entry.uuid)
+        self._show(entry.uuid, is_begun=True)
         try:
             return action()
         except Stopped:
@@ -142,12 +170,10 @@ class ReadingService:
         except InferenceError as error:
             return self._failed(entry, error)
         finally:
-            self._show("")
+            self._show(entry.uuid, is_begun=False)
 
     def _read(self, entry: LedgerEntry) -> Outcome:
         if self.reader is ReaderKind.LLM:
-            if entry.drafted_revision != entry.revision or not entry.revision:
-                self._draft(entry)
             if self.is_paused():
                 return {"unavailable": self.problem}
             outcome = self._read_with_llm(entry)
@@ -157,7 +183,8 @@ class ReadingService:
         if not outcome.is_written or not self._stores.ledger.finish(entry.uuid, entry.revision):
             # Saved again meanwhile: the newer revision has its own message.
             return ALREADY
-        self.tally.read += 1
+        with self._tallying:
+            self.tally.read += 1
         self._events.publish(Change(ChangeKind.READ, entry.uuid, entry.journal))
         _log.info("read %s: %d entities, %d new", entry.uuid, outcome.n_entities, outcome.n_new)
         return {
@@ -166,6 +193,13 @@ class ReadingService:
             "new_entities": outcome.n_new,
             "resolved_count": outcome.n_known,
         }
+
+    def _drafted(self, entry: LedgerEntry) -> LedgerEntry:
+        is_missing = entry.drafted_revision != entry.revision or not entry.revision
+        if self.reader is ReaderKind.LLM and is_missing:
+            self._guarded(entry, lambda: self._draft(entry))
+            return replace(entry, drafted_revision=entry.revision)
+        return entry
 
     def _draft(self, entry: LedgerEntry) -> Outcome:
         if self._read_with_tagger(entry, is_draft=True).is_written:
@@ -191,7 +225,7 @@ class ReadingService:
             path = self._settings.llm_path or self._settings.models_dir
             raise WeightsUnusable(path, "reading two different entries with it crashed")
         episode = self._stores.episodes.get(entry.uuid, entry.journal)
-        with self._crashes.marked(entry.uuid, entry.journal, weights):
+        with self._crashes.marked(entry.uuid, weights):
             return extract_nodes(
                 episode,
                 reader,
@@ -219,7 +253,8 @@ class ReadingService:
     def _failed(self, entry: LedgerEntry, error: InferenceError) -> Outcome:
         n_attempts = entry.attempts + 1
         _log.warning("reading %s failed (%d): %s", entry.uuid, n_attempts, error)
-        self.tally.failed += 1
+        with self._tallying:
+            self.tally.failed += 1
         decision = policy.after_failure(n_attempts, str(error))
         if isinstance(decision, policy.GiveUp):
             return self.give_up(entry, decision.reason, attempts=n_attempts)
@@ -232,11 +267,14 @@ class ReadingService:
 
     def give_up(self, entry: LedgerEntry, reason: str, **fields: int) -> Outcome:
         """Set an entry aside with the reason; the person may have it tried again."""
-        self.tally.dead += 1
+        with self._tallying:
+            self.tally.dead += 1
         self._stores.ledger.move(entry.uuid, EpisodeStatus.DEAD, fields={"reason": reason, **fields})
         self._events.publish(Change(ChangeKind.QUEUED, entry.uuid, entry.journal))
         return {"dead": reason}
 
-    def _show(self, uuid: str) -> None:
-        self.reading_uuid = uuid
+    def _show(self, uuid: str, *, is_begun: bool) -> None:
+        with self._tallying:
+            others = [other for other in self._in_work if other != uuid]
+            self._in_work = [*others, uuid] if is_begun else others
         self._on_change()

@@ -17,12 +17,16 @@ type Wake = Callable[[str, str, int, float], None]
 
 
 def settle(leftover: Leftover, stores: Stores, give_up: Callable[..., object]) -> None:
-    """Count a death of the process against the entry that was being read, and give it up when that is enough."""
-    entry = stores.ledger.get(leftover.uuid)
-    if entry is None or entry.status is EpisodeStatus.DEAD:
-        return
-    crashes, kills = entry.crashes + leftover.is_crash, entry.kills + (not leftover.is_crash)
-    _log.warning("the process ended while reading %s (crash: %s)", leftover.uuid, leftover.is_crash)
+    """Count a death of the process against the entries that were being read; give up those with too many."""
+    for uuid in leftover.uuids:
+        entry = stores.ledger.get(uuid)
+        if entry is not None and entry.status is not EpisodeStatus.DEAD:
+            _settle(entry, leftover.is_crash, stores, give_up)
+
+
+def _settle(entry: LedgerEntry, is_crash: bool, stores: Stores, give_up: Callable[..., object]) -> None:
+    crashes, kills = entry.crashes + is_crash, entry.kills + (not is_crash)
+    _log.warning("the process ended while reading %s (crash: %s)", entry.uuid, is_crash)
     decision = policy.after_death(crashes, kills)
     if isinstance(decision, policy.GiveUp):
         give_up(entry, decision.reason, crashes=crashes, kills=kills)

@@ -32,6 +32,10 @@ _DRAIN_STEP_S = 0.1
 # Settings that a running Charlie takes up when charlie.toml changes; the others wait for the next start.
 _FOLLOWED = (
     "llm_path",
+    "allow_remote",
+    "llm_url",
+    "llm_api_key",
+    "llm_model",
     "n_ctx_tokens",
     "max_answer_tokens",
     "n_threads",
@@ -123,7 +127,7 @@ class Runtime:
     @property
     def reader(self) -> ReaderKind:
         """Who has the last word on a new entry."""
-        return ReaderKind.LLM if self.settings.llm_path else ReaderKind.TAGGER
+        return ReaderKind.LLM if self.settings.has_llm else ReaderKind.TAGGER
 
     def start_worker(self) -> None:
         """Have entries read from now on, as the settings say.

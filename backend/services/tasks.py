@@ -3,6 +3,9 @@
 `huey_consumer backend.services.tasks.huey -k thread -w 1 -v` runs the same worker from another terminal.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 from backend.services.queue import huey as huey  # `huey_consumer` is given `backend.services.tasks.huey`
 from backend.services.runtime import current
 
@@ -54,5 +57,14 @@ def send(uuid: str, journal: str, priority: int, delay_s: float = 0.0, *, with_d
 
 def awaited() -> set[str]:
     """The uuids for which a message to read them is queued or scheduled."""
-    messages = [*huey.pending(), *huey.scheduled()]
-    return {message.args[0] for message in messages if message.name == extract_nodes_task.task_class.__name__}
+    return set(_uuids([*huey.pending(), *huey.scheduled()]))
+
+
+def next_up(n_most: int) -> list[str]:
+    """The uuids of the next messages to read entries, in their order; none in immediate mode."""
+    return [] if huey.immediate else _uuids(huey.pending(n_most))
+
+
+def _uuids(messages: Sequence[Any]) -> list[str]:
+    name = extract_nodes_task.task_class.__name__
+    return [message.args[0] for message in messages if message.name == name]

@@ -61,6 +61,7 @@ class Work:
             events,
             self.crashes,
             wake=self._wake,
+            next_up=self._next_up,
             on_change=self._on_change,
             stopping=stopping.is_set,
         )
@@ -134,6 +135,11 @@ class Work:
         from backend.services import tasks  # huey costs 60 ms, and imports this package's runtime
 
         tasks.send(uuid, journal, priority, delay_s)
+
+    def _next_up(self, n_most: int) -> list[str]:
+        from backend.services import tasks  # huey costs 60 ms, and imports this package's runtime
+
+        return tasks.next_up(n_most)
 
     def _on_model(self, status: ModelStatus) -> None:
         if status.loads != self._n_loads:

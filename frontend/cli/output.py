@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +24,7 @@ type Json = bool | int | float | str | Sequence[Json] | Mapping[str, Json] | Non
 
 # JSON leaves these as they are; a terminal would obey them.
 _C1_CONTROLS = re.compile("[\x7f-\x9f]")
+_LEAST_LAST_COLUMN = 12
 _STYLES = {"Person": "cyan", "Place": "green", "Group": "magenta", "Activity": "yellow"}
 
 
@@ -61,12 +63,17 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, styles
             _write("\t".join(" ".join(cell.split()) for cell in row) + "\n")
         return
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    shown = [[for_terminal(" ".join(cell.split())) for cell in row] for row in rows]
+    console = Console()
+    # Said outright: left to itself, the table takes what the last column lacks from all the others alike.
+    others = sum(2 + max(cell_len(row[n]) for row in [columns, *shown]) for n in range(len(columns) - 1))
+    last = max(_LEAST_LAST_COLUMN, console.width - others)
     for n, column in enumerate(columns):
         is_last = n == len(columns) - 1
-        table.add_column(Text(column), no_wrap=True, overflow="ellipsis", ratio=1 if is_last else None)
-    for row in rows:
-        table.add_row(*(Text(for_terminal(" ".join(cell.split())), style=styles.get(cell, "")) for cell in row))
-    Console().print(table)
+        table.add_column(Text(column), no_wrap=True, overflow="ellipsis", max_width=last if is_last else None)
+    for row in shown:
+        table.add_row(*(Text(cell, style=styles.get(cell, "")) for cell in row))
+    console.print(table)
 
 
 def _write(text: str) -> None:

@@ -1,0 +1,103 @@
+"""How far the engine is, told to whoever listens a few times a second."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+# No more often than this, seconds.
+_TELL_EVERY_S: Final = 0.25
+# How much the latest answer counts in what is taken for usual.
+_NEWEST: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far one request is, or all that are in work together."""
+
+    # Part of the prompt that has been read, 0 to 1.
+    prompt_fraction: float
+    # Tokens of the answer so far.
+    n_generated: int
+    # Of what is going on: reading the prompt, or answering. 0 until there is something to measure.
+    tokens_per_s: float
+    # Until the end, should the answer be as long as those before it; None while that cannot be told.
+    seconds_left: float | None
+
+
+class Usual:
+    """What answers were like so far: a moving average of their length and speed."""
+
+    def __init__(self) -> None:
+        self.length: float | None = None
+        self.tokens_per_s: float | None = None
+
+    def note(self, n_generated: int, seconds: float) -> None:
+        """Count in an answer that has come to its end."""
+        if not n_generated or seconds <= 0:
+            return
+        self.length = _moved(self.length, n_generated)
+        self.tokens_per_s = _moved(self.tokens_per_s, n_generated / seconds)
+
+
+class Pace:
+    """Times one request and tells of it, coalesced."""
+
+    def __init__(self, listener: Callable[[Progress], None] | None) -> None:
+        self._listener = listener
+        # Monotonic seconds; 0 for not yet.
+        self._reading_s = self._answering_s = self._told_s = 0.0
+        self._n_before = 0
+        self.latest: Progress | None = None
+
+    @property
+    def answering_s(self) -> float:
+        """Seconds since the first token of the answer; 0 before."""
+        return time.monotonic() - self._answering_s if self._answering_s else 0.0
+
+    def begin(self, n_before: int) -> None:
+        """The prompt is read from now on; `n_before` tokens of it need not be. Later calls only change that."""
+        self._reading_s = self._reading_s or time.monotonic()
+        self._n_before = n_before
+
+    def note(self, n_read: int, n_prompt: int, n_generated: int, usual: Usual) -> None:
+        """Note how far it is, and tell it when it is time."""
+        now_s = time.monotonic()
+        if n_generated and not self._answering_s:
+            self._answering_s = now_s
+        if now_s - self._told_s < _TELL_EVERY_S:
+            return
+        self._told_s = now_s
+        self.latest = self._progress(now_s, n_read, n_prompt, n_generated, usual)
+        if self._listener is not None:
+            self._listener(self.latest)
+
+    def _progress(self, now_s: float, n_read: int, n_prompt: int, n_generated: int, usual: Usual) -> Progress:
+        if self._answering_s:
+            per_s = _rate(n_generated - 1, now_s - self._answering_s)
+            left_s = max(0.0, usual.length - n_generated) / per_s if usual.length and per_s else None
+            return Progress(1.0, n_generated, per_s, left_s)
+        per_s = _rate(n_read - self._n_before, now_s - self._reading_s)
+        left_s = None
+        if per_s and usual.length and usual.tokens_per_s:
+            left_s = (n_prompt - n_read) / per_s + usual.length / usual.tokens_per_s
+        return Progress(n_read / n_prompt, 0, per_s, left_s)
+
+
+def together(parts: list[Progress]) -> Progress:
+    """One account of all that is in work."""
+    left = [part.seconds_left for part in parts if part.seconds_left is not None]
+    return Progress(
+        sum(part.prompt_fraction for part in parts) / len(parts),
+        sum(part.n_generated for part in parts),
+        sum(part.tokens_per_s for part in parts),
+        max(left, default=None),
+    )
+
+
+def _rate(count: int, seconds: float) -> float:
+    return max(0, count) / seconds if seconds > 0 else 0.0
+
+
+def _moved(average: float | None, newest: float) -> float:
+    return newest if average is None else average + _NEWEST * (newest - average)

@@ -1,0 +1,62 @@
+"""What the doctor says about models: speed, what was switched off, what cannot be used."""
+
+from pathlib import Path
+
+from backend.inference.bindings import library_version
+from backend.inference.weights import quick_key, write_json
+from backend.services.doctor import Check, examine
+from backend.services.models import use_model
+from backend.settings import Settings, load_settings
+
+
+def checks(settings: Settings) -> dict[str, Check]:
+    """All of them, by name."""
+    return {check.name: check for check in examine(settings)}
+
+
+def test_active_model_with_its_speed(settings: Settings, llm_path: Path) -> None:
+    """The model that reads decodes here, and how quick it is stands in tokens a second."""
+    use_model(settings, str(llm_path))
+    check = checks(load_settings(home=settings.home))["language model"]
+    assert check.is_ok
+    assert llm_path.name in check.detail
+    assert "tokens a second" in check.detail
+
+
+def test_every_installed_model_is_looked_at(settings: Settings, llm_path: Path) -> None:
+    """One that could read has its speed; one that is damaged is a problem, with the reason."""
+    settings.models_dir.mkdir(parents=True)
+    (settings.models_dir / "good.gguf").symlink_to(llm_path)
+    (settings.models_dir / "damaged.gguf").write_bytes(llm_path.read_bytes()[:10_000])
+    found = checks(settings)
+    assert found["good.gguf"].is_ok
+    assert "tokens a second" in found["good.gguf"].detail
+    assert not found["damaged.gguf"].is_ok
+    assert "truncated" in found["damaged.gguf"].detail
+
+
+def test_what_was_switched_off_is_said(settings: Settings, llm_path: Path) -> None:
+    """Where a try in a child found the quick settings unsafe, the doctor says which and why."""
+    use_model(settings, str(llm_path))
+    chosen = load_settings(home=settings.home)
+    key = "|".join(str(mark) for mark in (quick_key(llm_path), "llm", chosen.n_gpu_layers, True, library_version()))
+    write_json(settings.run_dir / "probes.json", {key: {"use_extra_bufts": False, "n_gpu_layers": 0}})
+    detail = checks(chosen)["language model"].detail
+    assert "without repacked weights and the GPU: llama.cpp failed" in detail
+    assert "tokens a second" in detail
+
+
+def test_machine_is_described(settings: Settings) -> None:
+    """Processor, threads, and what llama.cpp makes of them are there."""
+    found = checks(settings)
+    assert "cores" in found["machine"].detail
+    assert found["processor"].detail
+    assert "GPU" in found["llama.cpp"].detail
+
+
+def test_server_is_named_and_not_asked(settings: Settings) -> None:
+    """Where a server reads, the doctor says which; nothing here is loaded for it."""
+    remote = settings.model_copy(update={"llm_url": "http://127.0.0.1:9/v1"})
+    assert checks(remote)["language model"] == Check(
+        "language model", True, "the server at http://127.0.0.1:9/v1 reads"
+    )
