@@ -78,7 +78,8 @@ class Settings(BaseSettings):
     @field_validator("llm_path", mode="after")
     @classmethod
     def _expand(cls, value: Path | None) -> Path | None:
-        return value.expanduser().absolute() if value else None
+        # An empty line of charlie.toml is a Path too, and means none.
+        return value.expanduser().absolute() if value and value != Path() else None
 
     @field_validator("home", mode="after")
     @classmethod
@@ -138,7 +139,8 @@ def load_settings(**chosen: Any) -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         key = str(first["loc"][0]) if first["loc"] else "settings"
-        problem, source = first["msg"], _source_of(key, chosen)
+        problem = "there is no such setting" if first["type"] == "extra_forbidden" else first["msg"]
+        source = _source_of(key, chosen)
     except ValueError as error:  # tomllib.TOMLDecodeError: its message gives line and column
         key, problem, source = "charlie.toml", str(error), _file_of(chosen)
     except OSError as error:

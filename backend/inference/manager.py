@@ -140,6 +140,10 @@ class ModelManager:
             slots = [slot for slot in stale if slot.state is ModelState.READY and self._is_stale(slot)]
             for slot in slots:
                 slot.state = ModelState.UNLOADING
+            for slot in self._slots.values():
+                if slot.state is ModelState.FAILED:
+                    # It failed under the former settings.
+                    slot.state, slot.problem = ModelState.UNLOADED, ""
         self._free(slots)
 
     def status(self) -> ModelStatus:

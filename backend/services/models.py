@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backend.inference.loading import ModelLoader
+from backend.services.crashes import Crashes
 from backend.services.preferences import save_setting
 from backend.settings import EMBEDDING_PATH, TAGGER_PATH, Settings
 
@@ -41,12 +42,14 @@ def use_model(settings: Settings, path: Path) -> InstalledModel:
     path = path.expanduser().absolute()
     ModelLoader(settings.model_copy(update={"llm_path": path})).try_out("llm")
     save_setting(settings.home, "llm_path", str(path))
+    Crashes(settings.run_dir).forgive()
     return _model(path, "llm", is_active=True)
 
 
 def use_tagger(settings: Settings) -> InstalledModel:
     """Read new entries with the shipped tagger alone from now on. Raises SettingsError."""
     save_setting(settings.home, "llm_path", None)
+    Crashes(settings.run_dir).forgive()
     return _model(TAGGER_PATH, "tagger", is_active=True)
 
 

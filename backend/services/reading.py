@@ -3,8 +3,10 @@
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from backend.database.redis_ops import PENDING, Fields
 from backend.database.stores import Stores
@@ -16,14 +18,22 @@ from backend.domain import (
     ReaderKind,
     ReadingOutcome,
 )
-from backend.errors import EpisodeNotFound, InferenceError, ReadingUnavailable, Stopped, WeightsUnusable
+from backend.errors import (
+    EpisodeNotFound,
+    InferenceError,
+    ReadingFailed,
+    ReadingUnavailable,
+    Stopped,
+    StorageError,
+    WeightsUnusable,
+)
 from backend.graph.extract_nodes import Reader, extract_nodes
 from backend.graph.split import TextLimit
 from backend.inference.manager import ModelManager
 from backend.services import policy
 from backend.services.crashes import Crashes
 from backend.services.events import Events
-from backend.settings import Settings
+from backend.settings import TAGGER_PATH, Settings
 
 _log = logging.getLogger(__name__)
 
@@ -52,12 +62,13 @@ class ReadingService:
         crashes: Crashes,
         *,
         wake: Callable[[str, str, int, float], None],
-        on_change: Callable[[], None],
+        on_change: Callable[..., None],
         stopping: Callable[[], bool],
     ) -> None:
         """`wake(uuid, journal, priority, delay_s)` sends the message that has an entry read.
 
-        `on_change` is called when `reading_uuid` or `problem` changes.
+        `on_change(may_lag=...)` is called when `reading_uuid` is cleared (which others may see a moment later) or
+        `problem` changes. A reading that begins is told by the manager, whose lease it takes.
         """
         self._settings = settings
         self._stores = stores
@@ -69,6 +80,8 @@ class ReadingService:
         self._stopping = stopping
         self._turn = threading.Lock()
         self._retry_at_s = 0.0
+        # The weights file as it was when reading was paused.
+        self._paused_over: tuple[int, int] | None = None
         self.tally = Tally()
         # uuid of the entry that is being read, or empty.
         self.reading_uuid = ""
@@ -81,22 +94,19 @@ class ReadingService:
         return ReaderKind.LLM if self._settings.llm_path else ReaderKind.TAGGER
 
     def is_paused(self) -> bool:
-        """Whether reading waits for something to change."""
-        return bool(self.problem) and time.monotonic() < self._retry_at_s
+        """Whether reading waits: until a while has passed, the weights file changes or the settings do."""
+        is_early = bool(self.problem) and time.monotonic() < self._retry_at_s
+        return is_early and self._weights_state() == self._paused_over
 
     def use(self, settings: Settings) -> None:
         """Go on with other settings, a new model say, and try at once what was paused."""
         self._settings = settings
         self._retry_at_s = 0.0
 
-    def resume(self) -> None:
-        """Try at the next message what was paused."""
-        self._retry_at_s = 0.0
-
     def has_work(self) -> bool:
         """Whether a model is worth holding: something is due soon and can be read."""
         due_by_s = time.time() + policy.HOLD_S
-        return not self.is_paused() and self._stores.ledger.count(*PENDING, due_by_s=due_by_s) > 0
+        return not self.is_paused() and self._stores.ledger.count(EpisodeStatus.PENDING_NODES, due_by_s=due_by_s) > 0
 
     def draft(self, uuid: str, journal: str) -> Outcome:
         """Put the tagger's reading in place until the LLM's replaces it."""
@@ -107,7 +117,7 @@ class ReadingService:
             return self._guarded(entry, lambda: self._draft(entry))
 
     def read(self, uuid: str, journal: str) -> Outcome:
-        """Read an entry if it still waits; counts, or why not. Never raises for what policy can answer.
+        """Read an entry if it still waits; counts, or why not. Raises StorageError only.
 
         One of: `{"episode_uuid", "extracted_count", "new_entities", "resolved_count"}`,
         `{"already_processed": True}`, `{"stopped": True}`, `{"unavailable": why}`, `{"failed": why, "retry_in_s": s}`,
@@ -128,7 +138,7 @@ class ReadingService:
         return entry
 
     def _guarded(self, entry: LedgerEntry, action: Callable[[], Outcome]) -> Outcome:
-        self._show(entry.uuid)
+        self.reading_uuid = entry.uuid
         try:
             return action()
         except Stopped:
@@ -141,8 +151,13 @@ class ReadingService:
             return self._pause(error)
         except InferenceError as error:
             return self._failed(entry, error)
+        except StorageError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a defect: Huey would log its words, and the entry wait for ever
+            return self._failed(entry, ReadingFailed(_place_of(error)))
         finally:
-            self._show("")
+            self.reading_uuid = ""
+            self._on_change(may_lag=True)
 
     def _read(self, entry: LedgerEntry) -> Outcome:
         if self.reader is ReaderKind.LLM:
@@ -188,7 +203,8 @@ class ReadingService:
     ) -> ReadingOutcome:
         weights = reader.provenance.weights
         if self._crashes.are_unusable(weights):
-            path = self._settings.llm_path or self._settings.models_dir
+            is_tagger = reader.provenance.reader is ReaderKind.TAGGER
+            path = TAGGER_PATH if is_tagger else self._settings.llm_path or self._settings.models_dir
             raise WeightsUnusable(path, "reading two different entries with it crashed")
         episode = self._stores.episodes.get(entry.uuid, entry.journal)
         with self._crashes.marked(entry.uuid, entry.journal, weights):
@@ -205,6 +221,7 @@ class ReadingService:
     def _pause(self, error: ReadingUnavailable) -> Outcome:
         self.problem = str(error)
         self._retry_at_s = time.monotonic() + policy.PAUSE_S
+        self._paused_over = self._weights_state()
         _log.warning("reading is paused: %s", error)
         self._on_change()
         return {"unavailable": self.problem}
@@ -237,6 +254,17 @@ class ReadingService:
         self._events.publish(Change(ChangeKind.QUEUED, entry.uuid, entry.journal))
         return {"dead": reason}
 
-    def _show(self, uuid: str) -> None:
-        self.reading_uuid = uuid
-        self._on_change()
+    def _weights_state(self) -> tuple[int, int] | None:
+        """Size and time of change of the file that reads; None while it is not there."""
+        try:
+            found = (self._settings.llm_path or TAGGER_PATH).stat()
+        except OSError:
+            return None
+        return found.st_size, found.st_mtime_ns
+
+
+def _place_of(error: Exception) -> str:
+    """What kind of defect, and where; its own words may quote the entry."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
+    return f"{type(error).__name__} at {where}"

@@ -42,6 +42,14 @@ def test_file_that_always_crashes_is_refused_and_remembered(f16_path: Path, tmp_
         prober = Prober(tmp_path, command=child("pass"))
 
 
+def test_a_kill_is_not_remembered(f16_path: Path, tmp_path: Path) -> None:
+    """The system ends a child when memory is short; another time there may be more."""
+    killed = Prober(tmp_path, command=child("import os; os.kill(os.getpid(), 9)"))
+    with pytest.raises(WeightsUnusable, match="crashed"):
+        killed.safe_settings(f16_path, WANTED)
+    assert Prober(tmp_path, command=child("pass")).safe_settings(f16_path, WANTED) == WANTED
+
+
 def test_changed_file_is_tried_again(f16_path: Path, tmp_path: Path) -> None:
     """Another file under the same name is another file."""
     path = tmp_path / "model.gguf"
