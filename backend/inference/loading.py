@@ -97,6 +97,12 @@ class ModelLoader:
             wanted = Prober(self._settings.run_dir).safe_settings(path, wanted, stopping=self._stopping)
         return wanted
 
+    def be_careful(self) -> None:
+        """After a native crash: load the instruct model, if there is one, with the safest settings from now on."""
+        path = self._settings.llm_path
+        if path is not None and path.exists():
+            Prober(self._settings.run_dir).be_careful(path, self._wanted("llm"))
+
     def _wanted(self, kind: Kind) -> LoadSettings:
         if kind != "llm":
             # The shipped models are known to be safe like this, and need no probe.

@@ -71,6 +71,12 @@ class Prober:
             write_json(self.cache_dir / _CACHE_NAME, {**remembered, key: {"refused": reason}})
         raise WeightsUnusable(path, reason)
 
+    def be_careful(self, path: Path, wanted: LoadSettings) -> None:
+        """Remember that the file crashed in spite of the probe: from now on only the safest settings are used."""
+        remembered = read_json(self.cache_dir / _CACHE_NAME)
+        safest = {"use_extra_bufts": False, "n_gpu_layers": 0}
+        write_json(self.cache_dir / _CACHE_NAME, {**remembered, self._key(path, wanted): safest})
+
     def _key(self, path: Path, wanted: LoadSettings) -> str:
         marks = (quick_key(path), wanted.kind, wanted.n_gpu_layers, wanted.use_extra_bufts, library_version())
         return "|".join(str(mark) for mark in marks)

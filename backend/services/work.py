@@ -13,9 +13,10 @@ import redis
 from backend.database.stores import Stores
 from backend.domain import Change, ChangeKind, ModelState, ModelStatus
 from backend.errors import StorageError
+from backend.inference.loading import ModelLoader
 from backend.inference.manager import ModelManager, set_default_manager
 from backend.services import recovery
-from backend.services.crashes import Crashes
+from backend.services.crashes import Crashes, Leftover
 from backend.services.events import Events
 from backend.services.gate import WorkerGate
 from backend.services.reading import ReadingService
@@ -57,6 +58,8 @@ class Work:
         self._told_at_s = 0.0
         self._is_board_late = False
         self._looked_at_s = 0.0
+        self._leftover: Leftover | None = None
+        self._has_begun = False
         # Kinds of model that have been loaded in this process.
         self._known_kinds: set[str] = set()
         self.crashes = Crashes(settings.run_dir)
@@ -79,14 +82,21 @@ class Work:
         """Wait for the gate, then put right what a dead worker left. Runs in the consumer's worker thread."""
         if not self._gate.enter(self._wait):
             return
-        leftover = self.crashes.take_leftover()
+        self._leftover = self.crashes.take_leftover()
         self.crashes.watch()
-        if leftover is not None:
-            recovery.settle(leftover, self._stores, self.reading.give_up)
+        self._put_right()
+
+    def _put_right(self) -> None:
+        if self._leftover is not None:
+            if self._leftover.is_crash:
+                ModelLoader(self._settings).be_careful()
+            recovery.settle(self._leftover, self._stores, self.reading.give_up)
+            self._leftover = None
         self._stores.ledger.mend()
         recovery.drop_unacknowledged(self._stores)
         recovery.purge(self._stores, self._settings.keep_deleted_days)
         self.look()
+        self._has_begun = True
         self._on_change()
 
     def end(self) -> None:
@@ -116,6 +126,9 @@ class Work:
         """
         if not self._gate.is_held:
             return
+        if not self._has_begun:
+            # The database could not be asked when this worker began.
+            self._put_right()
         if self._is_board_late:
             self._write_board()
         is_due_to_retry = bool(self.reading.problem) and not self.reading.is_paused()

@@ -84,3 +84,12 @@ def test_child_is_silent(f16_path: Path, tmp_path: Path, capfd: pytest.CaptureFi
     noisy = child("import os; os.write(1, b'out'); os.write(2, b'err')")
     Prober(tmp_path, command=noisy).safe_settings(f16_path, WANTED)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_crash_in_spite_of_the_probe_is_learnt_from(f16_path: Path, tmp_path: Path) -> None:
+    """After it only the safest settings are used, and no child is asked again."""
+    wanted = LoadSettings("llm", 256, 1, n_gpu_layers=-1, use_extra_bufts=True)
+    prober = Prober(tmp_path, command=("/nonexistent",))
+    prober.be_careful(f16_path, wanted)
+    safe = prober.safe_settings(f16_path, wanted)
+    assert (safe.use_extra_bufts, safe.n_gpu_layers) == (False, 0)
