@@ -8,6 +8,7 @@ database server comes up in its own process while Textual is imported, and what 
 import gc
 import logging
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ def main() -> None:
     if len(sys.argv) > 1:
         from frontend.cli.app import app  # Typer and Rich cost 0.15 s that the screen does not need
 
+        _close_in_order()
         app(prog_name="charlie")
     # Until the screens are imported nothing is worth collecting (0.04 s of the start); `frontend.app` enables it again.
     gc.disable()
@@ -40,6 +42,12 @@ def main() -> None:
     sys.stderr.flush()
     # A worker that is still in native code when its time is up would crash in an orderly exit.
     os._exit(status)
+
+
+def _close_in_order() -> None:
+    """A closed terminal or a `kill` lets a command close what it has open, the database server above all."""
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
 
 
 def open_screen() -> int:

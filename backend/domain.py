@@ -1,4 +1,7 @@
-"""Frozen values that cross the boundaries between the parts of Charlie."""
+"""Frozen values that cross the boundaries between the parts of Charlie.
+
+Words of a journal are left out of every `repr`, so that none gets into a log or a traceback by that way.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -47,9 +50,9 @@ class Episode:
 
     uuid: str
     journal: str
-    text: str
+    text: str = field(repr=False)
     # What the writer called it; empty when the first line serves (see `text.title_of`).
-    title: str
+    title: str = field(repr=False)
     # Aware, in the writer's own UTC offset: when what is told happened.
     valid_at: datetime
     # Aware UTC: when it was saved first.
@@ -72,9 +75,9 @@ class EpisodeSummary:
     uuid: str
     journal: str
     # Given or taken from the first line; one line, never empty.
-    title: str
+    title: str = field(repr=False)
     # The beginning of what follows the title; one line, may be empty.
-    preview: str
+    preview: str = field(repr=False)
     valid_at: datetime
     status: EpisodeStatus
 
@@ -102,7 +105,7 @@ class Span:
     # Unicode code points of the text exactly as written; end exclusive.
     start: int
     end: int
-    surface: str
+    surface: str = field(repr=False)
     # 0 to 1, as the reader puts it; 1.0 where it does not say.
     confidence: float
 
@@ -111,7 +114,7 @@ class Span:
 class FoundEntity:
     """What a reader found in one text, before it is matched with what is known."""
 
-    name: str
+    name: str = field(repr=False)
     type: EntityType
     spans: tuple[Span, ...]
 
@@ -140,7 +143,7 @@ class KnownName:
     """A name that an entity of the journal already goes by."""
 
     # The name in the form that is compared (see `graph.names.key_of`).
-    key: str
+    key: str = field(repr=False)
     entity_uuid: str
     type: EntityType
 
@@ -152,7 +155,7 @@ class ResolvedEntity:
     uuid: str
     is_new: bool
     # The name in the form that is compared.
-    key: str
+    key: str = field(repr=False)
     found: FoundEntity
 
 
@@ -161,7 +164,7 @@ class Corrections:
     """What a person said about one entry; it outranks every reader."""
 
     # Surfaces that are not an entity here.
-    rejected: frozenset[str] = frozenset()
+    rejected: frozenset[str] = field(default=frozenset(), repr=False)
     # (start, end) of mentions that the person made.
     kept: frozenset[tuple[int, int]] = frozenset()
 
@@ -183,7 +186,7 @@ class Entity:
     """A person, place, group or activity that entries mention."""
 
     uuid: str
-    name: str
+    name: str = field(repr=False)
     type: EntityType
     # How many entries mention it, and how often altogether.
     n_episodes: int = 0
@@ -199,7 +202,7 @@ class Mention:
     entity_uuid: str
     start: int
     end: int
-    surface: str
+    surface: str = field(repr=False)
     confidence: float
     reader: str
     origin: Origin
@@ -263,6 +266,24 @@ class ModelStatus:
     # While loading, 0 to 1.
     progress: float = 0.0
     context_tokens: int = 0
+    # Texts that it reads together.
+    parallel: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCounts:
+    """What instruct models have done since the process began."""
+
+    # Tokens of prompts; those of them that had been read before; tokens of answers.
+    prompt: int = 0
+    reused: int = 0
+    generated: int = 0
+
+    def __add__(self, other: "TokenCounts") -> "TokenCounts":
+        return TokenCounts(self.prompt + other.prompt, self.reused + other.reused, self.generated + other.generated)
+
+    def __sub__(self, other: "TokenCounts") -> "TokenCounts":
+        return TokenCounts(self.prompt - other.prompt, self.reused - other.reused, self.generated - other.generated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +314,7 @@ class Draft:
     # uuid of the entry being edited, or empty for a new one.
     episode_uuid: str
     journal: str
-    text: str
+    text: str = field(repr=False)
     saved_at: datetime
 
 

@@ -94,7 +94,8 @@ class Settings(BaseSettings):
     @field_validator("llm_path", mode="after")
     @classmethod
     def _expand(cls, value: Path | None) -> Path | None:
-        return value.expanduser().absolute() if value else None
+        # An empty line of charlie.toml is a Path too, and means none.
+        return value.expanduser().absolute() if value and value != Path() else None
 
     @field_validator("llm_url", mode="after")
     @classmethod
@@ -154,6 +155,11 @@ class Settings(BaseSettings):
         return self.home / "run"
 
     @property
+    def prefixes_dir(self) -> Path:
+        """What a model made of its fixed instructions, so that it need not read them again; no words of a journal."""
+        return self.home / "prefixes"
+
+    @property
     def models_dir(self) -> Path:
         """Weights the person fetched."""
         return self.home / "models"
@@ -186,7 +192,9 @@ def load_settings(**chosen: Any) -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         key = str(first["loc"][0]) if first["loc"] else "settings"
-        problem, source = first["msg"].removeprefix("Value error, "), _source_of(key, chosen)
+        is_unknown = first["type"] == "extra_forbidden"
+        problem = "there is no such setting" if is_unknown else first["msg"].removeprefix("Value error, ")
+        source = _source_of(key, chosen)
     except ValueError as error:  # tomllib.TOMLDecodeError: its message gives line and column
         key, problem, source = "charlie.toml", str(error), _file_of(chosen)
     except OSError as error:

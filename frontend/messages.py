@@ -102,6 +102,18 @@ class EntryMissing(Message):
         self.problem = problem
 
 
+class DraftFailed(Message):
+    """What is being typed cannot be written to disk; `problem` says what to do."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__()
+        self.problem = problem
+
+
+class DraftRecovered(Message):
+    """What is being typed is on disk again."""
+
+
 class EntrySaved(Message):
     """The text is on disk."""
 

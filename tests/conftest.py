@@ -14,7 +14,7 @@ from backend.settings import Settings, load_settings
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home of its own, in the environment for whatever child is started."""
-    for name in ("WORKER", "IMMEDIATE", "LLM_PATH", "LLM_URL", "JOURNAL", "THEME"):
+    for name in ("WORKER", "IMMEDIATE", "LLM_PATH", "JOURNAL", "THEME"):
         monkeypatch.delenv(f"CHARLIE_{name}", raising=False)
     folder = tmp_path / "home"
     monkeypatch.setenv("CHARLIE_HOME", str(folder))

@@ -156,3 +156,19 @@ def test_search_finds_what_is_planted(home: Path) -> None:
     (home / "logs").mkdir(parents=True)
     (home / "logs" / "charlie.log").write_text(f"INFO read {MARKER.lower()}")
     assert files_with_marker(home) == {"logs"}
+
+
+def test_reprs_have_no_word(runtime_immediate: Runtime) -> None:
+    """What a traceback or a debug log would show of our values."""
+    uuid = runtime_immediate.journal.add(TEXT, title=MARKER)
+    extract_nodes_task(uuid, "default").get()
+    shown = repr(
+        (
+            runtime_immediate.journal.get(uuid),
+            runtime_immediate.journal.page(),
+            runtime_immediate.journal.connections(uuid),
+            runtime_immediate.journal.entities(),
+        )
+    )
+    assert uuid in shown
+    assert MARKER not in shown

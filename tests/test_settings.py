@@ -199,3 +199,10 @@ def test_settings_do_not_change(settings: Settings) -> None:
     """They are read once; a change means reading them again."""
     with pytest.raises(ValueError, match="frozen"):
         settings.journal = "other"  # type: ignore[misc]
+
+
+def test_an_empty_model_path_means_none(home: Path) -> None:
+    """`llm_path = ""` in charlie.toml leaves the tagger to read."""
+    home.mkdir(parents=True)
+    (home / "charlie.toml").write_text('llm_path = ""')
+    assert load_settings().llm_path is None

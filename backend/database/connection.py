@@ -95,8 +95,12 @@ def redis_client() -> redis.Redis:
 
 def default_client() -> redis.Redis:
     """The one client over the process-wide default server; whoever closes that server closes the client first."""
-    server = default_server()
-    return _clients.setdefault(server, redis_client()) if server not in _clients else _clients[server]
+    return client_of(default_server())
+
+
+def client_of(server: EmbeddedServer) -> redis.Redis:
+    """The one client that goes with a server; it connects to whichever is the default when it is used."""
+    return _clients.get(server) or _clients.setdefault(server, redis_client())
 
 
 @contextmanager

@@ -93,7 +93,8 @@ class Mentions:
         with translated(), self._client.pipeline() as pipeline:
             try:
                 pipeline.watch(ledger_key)
-                if (pipeline.hget(ledger_key, "revision") or "0") != str(revision) or not pipeline.exists(ledger_key):
+                status, saved_revision = pipeline.hmget(ledger_key, "status", "revision")
+                if status is None or (saved_revision or "0") != str(revision):
                     return False
                 former = [r["uuid"] for r in cypher.read(self._client, journal, _MENTIONED, {"uuid": uuid})]
                 pipeline.multi()

@@ -67,7 +67,7 @@ class LlmReader:
                 answer = self._predict(written_on=_day(reference_time), entry=text)
             except dspy.utils.exceptions.AdapterParseError as error:
                 # It quotes the answer, which quotes the entry.
-                raise AnswerUnreadable(len(str(error)), "does not fit its schema") from None
+                raise AnswerUnreadable(len(error.lm_response or ""), "does not fit its schema") from None
         found = (_found(thing, text) for thing in answer.entities)
         return Reading(tuple(entity for entity in found if entity.spans), self.provenance)
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, Final, Literal, Never
 
 from jinja2 import Template, TemplateError
@@ -47,7 +46,7 @@ class ChatTemplate:
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
         environment.filters["tojson"] = _to_json
         environment.globals |= {"raise_exception": _refuse, "strftime_now": _TODAY.strftime}
-        self._fixed = lru_cache(_KEPT_BEGINNINGS)(self._common_beginning)
+        self._beginnings: dict[tuple[tuple[ChatMessage, ...], Role], tuple[int, ...]] = {}
         self._bos = model.special_token("bos")
         self._eos = model.special_token("eos")
         fallback = _CHATML if len(model.tokenize("<|im_start|>", parse_special=True)) == 1 else _PLAIN
@@ -84,11 +83,15 @@ class ChatTemplate:
 
         What two renderings with different last messages have in common, which holds for any template.
         """
-        return self._fixed(tuple(messages[:-1]), messages[-1].role)
-
-    def _common_beginning(self, before: tuple[ChatMessage, ...], role: Role) -> tuple[int, ...]:
-        one, other = (self.tokens([*before, ChatMessage(role, text)]) for text in ("0", "?"))
-        return tuple(one[: common(one, other)])
+        key = tuple(messages[:-1]), messages[-1].role
+        known = self._beginnings.get(key)
+        if known is None:
+            one, other = (self.tokens([*key[0], ChatMessage(key[1], text)]) for text in ("0", "?"))
+            known = tuple(one[: common(one, other)])
+            if len(self._beginnings) >= _KEPT_BEGINNINGS:
+                self._beginnings.clear()
+            self._beginnings[key] = known
+        return known
 
     def _spells_control(self, content: str) -> bool:
         if "<" not in content and "[" not in content:  # every family's control tokens have one or the other

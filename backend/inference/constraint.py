@@ -6,7 +6,7 @@ of them, where llama.cpp's own grammar sampler takes 13 to 32.
 
 import ctypes
 import json
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import numpy as np
@@ -63,25 +63,31 @@ class ConstraintMaker:
     """Makes constraints for one model's vocabulary; building it takes about a second for 151,936 tokens."""
 
     def __init__(self, model: LoadedModel) -> None:
-        self._n_vocab = model.n_vocab
+        self._model = model
         with model.vocab_lock:
-            self._tokenizer = _tokenizer(model)
-        self._matcher = lru_cache(_KEPT_SCHEMAS)(self._compile)
+            tokenizer = _tokenizer(model)
+        # Of the vocabulary and not of this object: a circle would keep its 60 MB until the collector comes by.
+        self._matcher = lru_cache(_KEPT_SCHEMAS)(partial(_compile, tokenizer))
 
     def constraint(self, schema: dict[str, Any]) -> Constraint:
-        """A fresh constraint. Raises InferenceError when the schema cannot be compiled."""
-        return Constraint(self._matcher(json.dumps(schema)).deep_copy(), self._n_vocab)
+        """A fresh constraint. Raises InferenceError when the schema cannot be compiled, or after the model's `close`."""
+        # The tokenizer looks into the vocabulary, which must not be freed meanwhile.
+        with self._model.vocab_lock:
+            if self._model.is_closed:
+                raise InferenceError("the model has been unloaded: ask the manager for it again")
+            return Constraint(self._matcher(json.dumps(schema)).deep_copy(), self._model.n_vocab)
 
-    def _compile(self, schema: str) -> LLMatcher:
-        # With free white space a weak model pads with newlines until its limit.
-        closed = {**_closed(json.loads(schema)), "x-guidance": {"whitespace_flexible": False}}
-        try:
-            matcher = LLMatcher(self._tokenizer, LLMatcher.grammar_from_json_schema(closed), log_level=0)
-        except ValueError as error:
-            raise InferenceError(f"the answer's schema cannot be used: {error}") from None
-        if matcher.is_error():
-            raise InferenceError(f"the answer's schema cannot be used: {matcher.get_error()[:300]}")
-        return matcher
+
+def _compile(tokenizer: LLTokenizer, schema: str) -> LLMatcher:
+    # With free white space a weak model pads with newlines until its limit.
+    closed = {**_closed(json.loads(schema)), "x-guidance": {"whitespace_flexible": False}}
+    try:
+        matcher = LLMatcher(tokenizer, LLMatcher.grammar_from_json_schema(closed), log_level=0)
+    except ValueError as error:
+        raise InferenceError(f"the answer's schema cannot be used: {error}") from None
+    if matcher.is_error():
+        raise InferenceError(f"the answer's schema cannot be used: {matcher.get_error()[:300]}")
+    return matcher
 
 
 def _tokenizer(model: LoadedModel) -> LLTokenizer:

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from backend.domain import TokenCounts
 from backend.errors import ModelTooLarge, WeightsMissing
 from backend.inference.gguf_header import read_header
 from backend.inference.loader import N_BATCH, Kind, LoadedModel, LoadSettings, check_kind, load_model
@@ -31,6 +32,16 @@ class Loaded:
     model: "LoadedModel | RemoteEngine"
     # Settings it was loaded by; others mean that it is stale.
     made_for: tuple[object, ...]
+    # Texts it reads together.
+    n_parallel: int = 1
+
+    def count_tokens(self) -> TokenCounts:
+        """What it has read and written; nothing is counted of the small models."""
+        engine = getattr(getattr(self.reader, "engine", None), "engine", None)
+        totals = getattr(engine, "totals", None)
+        if totals is None:
+            return TokenCounts()
+        return TokenCounts(totals.tokens_prompt, totals.tokens_reused, totals.tokens_generated)
 
 
 def model_path(settings: Settings, kind: Kind) -> Path | None:
@@ -66,22 +77,38 @@ class ModelLoader:
             return (model_path(chosen, kind),)
         if chosen.llm_url is not None:
             server = (chosen.llm_url, chosen.llm_model, chosen.llm_api_key)
-            return (*server, chosen.n_ctx_tokens, chosen.max_answer_tokens)
-        return (chosen.llm_path, chosen.n_ctx_tokens, chosen.n_threads, chosen.n_gpu_layers, chosen.max_answer_tokens)
+            return (*server, chosen.n_ctx_tokens, chosen.n_parallel, chosen.max_answer_tokens)
+        sizes = (chosen.n_ctx_tokens, chosen.n_parallel, chosen.max_answer_tokens)
+        return (chosen.llm_path, *sizes, chosen.n_threads, chosen.n_gpu_layers)
 
     def need_bytes(self, kind: Kind) -> int:
         """Memory that a model of `kind` would take, from its header alone; 0 on a server. Raises as `load` does."""
         if kind == "llm" and self._settings.llm_url is not None:
             return 0
-        return self._file_need_bytes(kind)
+        return self._file_need_bytes(kind, self._wanted(kind).n_sequences)
 
-    def _file_need_bytes(self, kind: Kind) -> int:
+    def _file_need_bytes(self, kind: Kind, n_sequences: int) -> int:
         path = self._path(kind)
         header = read_header(path)
         check_kind(path, header, kind)
+        is_llm = kind == "llm"
         return need_bytes(
-            header, n_ctx_tokens=self._wanted(kind).n_ctx_tokens, n_batch=N_BATCH, writes_answers=kind == "llm"
+            header,
+            # Every text that is in work has keys and values of its own.
+            n_ctx_tokens=self._wanted(kind).n_ctx_tokens * (n_sequences if is_llm else 1),
+            n_batch=N_BATCH,
+            writes_answers=is_llm,
         )
+
+    def _fitting(self, kind: Kind) -> LoadSettings:
+        """As many texts at once as there is memory for, one at least. Raises ModelTooLarge when not even that fits."""
+        wanted, available = self._wanted(kind), self._available_bytes()
+        if self._settings.memory_override:
+            return wanted
+        for n_sequences in range(wanted.n_sequences, 0, -1):
+            if self._file_need_bytes(kind, n_sequences) <= available:
+                return replace(wanted, n_sequences=n_sequences)
+        raise ModelTooLarge(self._path(kind).name, self._file_need_bytes(kind, 1), available)
 
     def load(self, kind: Kind, on_progress: Callable[[float], bool]) -> Loaded:
         """A model of `kind`; the caller closes it.
@@ -102,23 +129,27 @@ class ModelLoader:
             n_threads=wanted.n_threads,
             n_gpu_layers=wanted.n_gpu_layers,
             use_extra_bufts=wanted.use_extra_bufts,
+            n_sequences=wanted.n_sequences if kind == "llm" else None,
             on_progress=on_progress,
         )
         try:
-            return Loaded(self._reader(kind, model), model, self.key(kind))
+            return Loaded(self._reader(kind, model), model, self.key(kind), wanted.n_sequences)
         except BaseException:
             model.close()
             raise
 
     def try_out(self, kind: Kind) -> LoadSettings:
         """The settings that work for the chosen file, found out in a child where nobody knows yet; raises as `load`."""
-        path, wanted = self._path(kind), self._wanted(kind)
-        need, available = self._file_need_bytes(kind), self._available_bytes()
-        if need > available and not self._settings.memory_override:
-            raise ModelTooLarge(path.name, need, available)
+        path, wanted = self._path(kind), self._fitting(kind)
         if kind == "llm":
             wanted = Prober(self._settings.run_dir).safe_settings(path, wanted, stopping=self._stopping)
         return wanted
+
+    def be_careful(self) -> None:
+        """After a native crash: load the instruct model, if there is one, with the safest settings from now on."""
+        path = self._settings.llm_path
+        if path is not None and path.exists():
+            Prober(self._settings.run_dir).be_careful(path, self._wanted("llm"))
 
     def _connect(self) -> Loaded:
         """The model of an inference server: nothing is loaded here, so no memory is asked for and nothing tried out."""
@@ -129,7 +160,7 @@ class ModelLoader:
         engine = connect(self._settings, stopping=self._stopping)
         most = self._settings.max_answer_tokens
         lm = DspyLM.from_engine(engine, engine.name, max_answer_tokens=most, weights=engine.weights)
-        return Loaded(lm, engine, self.key("llm"))
+        return Loaded(lm, engine, self.key("llm"), self._settings.n_parallel)
 
     def _wanted(self, kind: Kind) -> LoadSettings:
         if kind != "llm":
@@ -137,7 +168,12 @@ class ModelLoader:
             return LoadSettings(kind, N_BATCH, min(_cores(), _MOST_SMALL_THREADS))
         chosen = self._settings
         return LoadSettings(
-            kind, chosen.n_ctx_tokens, chosen.n_threads, chosen.n_gpu_layers, use_extra_bufts=True, n_sequences=1
+            kind,
+            chosen.n_ctx_tokens,
+            chosen.n_threads,
+            chosen.n_gpu_layers,
+            use_extra_bufts=True,
+            n_sequences=chosen.n_parallel,
         )
 
     def _path(self, kind: Kind) -> Path:
@@ -161,7 +197,7 @@ class ModelLoader:
 
         quiet_dspy()
         return DspyLM.from_engine(
-            Engine(model, stopping=self._stopping),
+            Engine(model, stopping=self._stopping, prefix_dir=self._settings.prefixes_dir),
             model.path.stem,
             max_answer_tokens=self._settings.max_answer_tokens,
             weights=fingerprint(model.path, cache_dir),

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from backend.domain import ModelState, ModelStatus
+from backend.domain import ModelState, ModelStatus, TokenCounts
 from backend.errors import CharlieError, InferenceError, Stopped
 from backend.inference.loader import Kind
 from backend.inference.loading import Loaded, ModelLoader, model_name
@@ -76,6 +76,8 @@ class ModelManager:
         self._changed = threading.Condition()
         self._slots = {kind: _Slot(kind) for kind in KINDS}
         self._loads = 0
+        # By models that have been unloaded.
+        self._counted = TokenCounts()
 
     @contextmanager
     def lease(self, kind: Kind) -> Iterator[Any]:
@@ -140,6 +142,10 @@ class ModelManager:
             slots = [slot for slot in stale if slot.state is ModelState.READY and self._is_stale(slot)]
             for slot in slots:
                 slot.state = ModelState.UNLOADING
+            for slot in self._slots.values():
+                if slot.state is ModelState.FAILED:
+                    # It failed under the former settings.
+                    slot.state, slot.problem = ModelState.UNLOADED, ""
         self._free(slots)
 
     def status(self) -> ModelStatus:
@@ -156,7 +162,14 @@ class ModelManager:
             resident_mb=resident_mb(),
             progress=progress,
             context_tokens=loaded.model.n_ctx_tokens if loaded else 0,
+            parallel=loaded.n_parallel if loaded else 0,
         )
+
+    def token_counts(self) -> TokenCounts:
+        """What the models of this process have read and written since it began."""
+        with self._changed:
+            resident = (slot.loaded for slot in self._slots.values() if slot.loaded)
+            return sum((loaded.count_tokens() for loaded in resident), self._counted)
 
     def problem(self, kind: Kind) -> str:
         """Why the last load of `kind` failed; empty where it did not."""
@@ -251,7 +264,9 @@ class ModelManager:
             return
         self._tell()
         for slot in slots:
-            loaded, slot.loaded = slot.loaded, None
+            with self._changed:
+                loaded, slot.loaded = slot.loaded, None
+                self._counted += loaded.count_tokens() if loaded else TokenCounts()
             if loaded:
                 loaded.model.close()
             del loaded

@@ -7,6 +7,7 @@ first that live are remembered by file, settings and library version, and so is 
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -47,7 +48,8 @@ class Prober:
         Takes the time of a load or more when the file is new, a millisecond afterwards.
 
         Raises:
-            WeightsUnusable: none works; the reason is remembered too.
+            WeightsUnusable: none works; the reason is remembered too, unless it may pass (a kill for want of memory,
+                or no answer in time).
             Stopped: `stopping` said so.
         """
         key = self._key(path, wanted)
@@ -55,9 +57,9 @@ class Prober:
         known = remembered.get(key)
         if isinstance(known, dict):
             return _recalled(path, wanted, known)
-        reason = ""
+        reason, is_lasting = "", True
         for settings in _safer_and_safer(wanted):
-            reason = self._try(path, settings, stopping)
+            reason, is_lasting = self._try(path, settings, stopping)
             if not reason:
                 verdict: dict[str, object] = {
                     "use_extra_bufts": settings.use_extra_bufts,
@@ -65,15 +67,22 @@ class Prober:
                 }
                 write_json(self.cache_dir / _CACHE_NAME, {**remembered, key: verdict})
                 return settings
-        write_json(self.cache_dir / _CACHE_NAME, {**remembered, key: {"refused": reason}})
+        if is_lasting:
+            write_json(self.cache_dir / _CACHE_NAME, {**remembered, key: {"refused": reason}})
         raise WeightsUnusable(path, reason)
+
+    def be_careful(self, path: Path, wanted: LoadSettings) -> None:
+        """Remember that the file crashed in spite of the probe: from now on only the safest settings are used."""
+        remembered = read_json(self.cache_dir / _CACHE_NAME)
+        safest = {"use_extra_bufts": False, "n_gpu_layers": 0}
+        write_json(self.cache_dir / _CACHE_NAME, {**remembered, self._key(path, wanted): safest})
 
     def _key(self, path: Path, wanted: LoadSettings) -> str:
         marks = (quick_key(path), wanted.kind, wanted.n_gpu_layers, wanted.use_extra_bufts, library_version())
         return "|".join(str(mark) for mark in marks)
 
-    def _try(self, path: Path, settings: LoadSettings, stopping: Callable[[], bool]) -> str:
-        """Why the child did not get through, or nothing."""
+    def _try(self, path: Path, settings: LoadSettings, stopping: Callable[[], bool]) -> tuple[str, bool]:
+        """Why the child did not get through, or nothing; and whether it would be the same another time."""
         call = [*self.command, str(path), json.dumps(asdict(settings))]
         environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
         with subprocess.Popen(
@@ -90,12 +99,13 @@ class Prober:
                 if child.poll() is None:
                     child.kill()
         if child.returncode == 0:
-            return ""
+            return "", True
         if child.returncode == _REFUSED:
-            return said
+            return said, True
         if said == "timeout":
-            return f"it did not answer within {self.timeout_s:.0f} s when it was tried"
-        return f"llama.cpp crashed when it was tried (exit status {child.returncode})"
+            return f"it did not answer within {self.timeout_s:.0f} s when it was tried", False
+        is_lasting = child.returncode != -signal.SIGKILL
+        return f"llama.cpp crashed when it was tried (exit status {child.returncode})", is_lasting
 
     def _wait(self, child: subprocess.Popen[bytes], stopping: Callable[[], bool]) -> str:
         left_s = self.timeout_s

@@ -25,6 +25,21 @@ class Progress:
     seconds_left: float | None
 
 
+class Pulse:
+    """Says when it is time to tell again."""
+
+    def __init__(self) -> None:
+        self._told_s = 0.0
+
+    def is_due(self) -> bool:
+        """Whether so much time has gone by since it last said so."""
+        now_s = time.monotonic()
+        if now_s - self._told_s < _TELL_EVERY_S:
+            return False
+        self._told_s = now_s
+        return True
+
+
 class Usual:
     """What answers were like so far: a moving average of their length and speed."""
 
@@ -46,7 +61,8 @@ class Pace:
     def __init__(self, listener: Callable[[Progress], None] | None) -> None:
         self._listener = listener
         # Monotonic seconds; 0 for not yet.
-        self._reading_s = self._answering_s = self._told_s = 0.0
+        self._reading_s = self._answering_s = 0.0
+        self._pulse = Pulse()
         self._n_before = 0
         self.latest: Progress | None = None
 
@@ -65,9 +81,8 @@ class Pace:
         now_s = time.monotonic()
         if n_generated and not self._answering_s:
             self._answering_s = now_s
-        if now_s - self._told_s < _TELL_EVERY_S:
+        if not self._pulse.is_due():
             return
-        self._told_s = now_s
         self.latest = self._progress(now_s, n_read, n_prompt, n_generated, usual)
         if self._listener is not None:
             self._listener(self.latest)

@@ -13,14 +13,14 @@ from typing import Final
 
 import numpy as np
 
-from backend.errors import AnswerUnreadable, InferenceError, ReadingFailed, Stopped
+from backend.errors import InferenceError, ReadingFailed, Stopped
 from backend.inference.batch import TokenBatch
 from backend.inference.bindings import bindings
 from backend.inference.cells import Cells
 from backend.inference.kept import KeptPrefixes
 from backend.inference.loader import LLM_BATCH, LoadedModel
 from backend.inference.prefix import PrefixStore
-from backend.inference.progress import Progress, Usual, together
+from backend.inference.progress import Progress, Pulse, Usual, together
 from backend.inference.sequences import Logits, Request, Track
 from backend.inference.stop_flag import StopFlag
 
@@ -74,6 +74,7 @@ class Scheduler:
         self._running: list[Track] = []
         self._free = list(range(self.n_parallel))[::-1]
         self._usual = Usual()
+        self._pulse = Pulse()
         self._totals = EngineTotals()
         self._thread = threading.Thread(target=self._run, name="charlie-decoder", daemon=True)
         self._thread.start()
@@ -206,6 +207,16 @@ class Scheduler:
                     self._advance(row)
             else:
                 self._recover(rows, status)
+            self._tell()
+
+    def _tell(self) -> None:
+        """Tell of everything in work together, when it is time."""
+        if self._on_progress is None or not self._pulse.is_due():
+            return
+        requests = [*self._waiting, *(track.request for track in self._running if track.request)]
+        parts = [request.pace.latest for request in requests if request.pace.latest]
+        if parts:
+            self._on_progress(together(parts))
 
     def _rows(self) -> list[_Row]:
         """Fill the batch: answers first, then prompts in the order in which they came."""

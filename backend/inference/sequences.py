@@ -1,6 +1,5 @@
 """What a request and its answer hold while they are decoded: plain state, touched by one thread at a time."""
 
-from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Final

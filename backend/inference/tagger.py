@@ -9,7 +9,7 @@ a batch and do not see each other, which gives the vectors of one at a time at h
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -52,7 +52,8 @@ class Tagger:
         """Raises WeightsMissing or WeightsUnusable where the head is not there or does not fit the encoder."""
         self._encoder = Encoder(model)
         self._head = _Head.load(head_path, model.n_embd)
-        self._pieces = lru_cache(_KNOWN_WORDS)(self._tokenize)
+        # Of the model and not of this object: a circle would outlive the model until the collector comes by.
+        self._pieces = lru_cache(_KNOWN_WORDS)(partial(_tokenize, model))
         # Encoder and head change together or apart: the mark covers both.
         weights = f"{fingerprint(model.path, cache_dir)[:8]}{fingerprint(head_path, cache_dir)[:8]}"
         self.provenance: Final = Provenance(ReaderKind.TAGGER, weights, "")
@@ -93,9 +94,6 @@ class Tagger:
             if window.words:
                 yield window
 
-    def _tokenize(self, word: str) -> tuple[int, ...]:
-        return tuple(self._encoder.model.tokenize(word)) or (_UNKNOWN,)
-
 
 @dataclass(frozen=True, slots=True)
 class _Head:
@@ -129,6 +127,10 @@ class _Head:
         hidden = _gelu(np.einsum("ij,kj->ik", inputs[firsts], self.h_weight) + self.h_bias)
         chances = _softmax(np.einsum("ij,kj->ik", hidden, self.o_weight) + self.o_bias)
         return [_tagged(word, row) for word, row in zip(window.words, chances, strict=True)]
+
+
+def _tokenize(model: LoadedModel, word: str) -> tuple[int, ...]:
+    return tuple(model.tokenize(word)) or (_UNKNOWN,)
 
 
 def _tagged(word: Word, chances: Floats) -> Tagged:

@@ -101,7 +101,7 @@ class Crashes:
         return self._fault_log.exists() and self._fault_log.stat().st_size > 0
 
     def forgive(self) -> None:
-        """Forget all crashes: the person chose another model, or asked to try again."""
+        """Forget all crashes: the person has chosen what is to read."""
         self._record.unlink(missing_ok=True)
 
     def _add(self, leftover: Leftover) -> None:

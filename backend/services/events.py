@@ -82,7 +82,9 @@ class Events:
                 if message is None or self._closing.is_set():
                     continue
                 if message["type"] == "message":
-                    self._hand_out(_change(message["data"]))
+                    change = _change(message["data"])
+                    if change is not None:
+                        self._hand_out(change)
                 elif message["type"] == "subscribe":
                     # The first time, and whenever the driver has connected again by itself: what was told
                     # before is lost, so have everything asked for again.
@@ -96,6 +98,10 @@ class Events:
             callback(change)
 
 
-def _change(data: str) -> Change:
-    raw = json.loads(data)
-    return Change(ChangeKind(raw["kind"]), raw["uuid"], raw["journal"], raw["detail"])
+def _change(data: str) -> Change | None:
+    try:
+        raw = json.loads(data)
+        return Change(ChangeKind(raw["kind"]), raw["uuid"], raw["journal"], raw["detail"])
+    except (ValueError, KeyError):
+        # From another version of Charlie on the same home.
+        return None

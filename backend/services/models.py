@@ -23,6 +23,7 @@ from backend.inference.gguf_header import Header, read_header
 from backend.inference.loader import ENCODERS, N_BATCH
 from backend.inference.loading import ModelLoader
 from backend.inference.memory import available_bytes, need_bytes
+from backend.services.crashes import Crashes
 from backend.services.preferences import save_setting
 from backend.settings import EMBEDDING_PATH, TAGGER_PATH, Settings
 
@@ -132,11 +133,13 @@ def use_model(settings: Settings, choice: str) -> ListedModel:
         raise SettingsError("llm_url", "CHARLIE_LLM_URL or charlie.toml", problem)
     if choice.lower() == TAGGER:
         save_setting(settings.home, "llm_path", None)
+        Crashes(settings.run_dir).forgive()
         return next(iter(list_models(settings.model_copy(update={"llm_path": None}))))
     path = _path_of(settings, choice)
     chosen = settings.model_copy(update={"llm_path": path})
     ModelLoader(chosen).try_out("llm")
     save_setting(settings.home, "llm_path", str(path))
+    Crashes(settings.run_dir).forgive()
     return _Shelf(chosen, machine_memory()).model(path)
 
 

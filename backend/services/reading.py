@@ -3,9 +3,11 @@
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from backend.database.redis_ops import PENDING, Fields
 from backend.database.stores import Stores
@@ -17,14 +19,22 @@ from backend.domain import (
     ReaderKind,
     ReadingOutcome,
 )
-from backend.errors import EpisodeNotFound, InferenceError, ReadingUnavailable, Stopped, WeightsUnusable
+from backend.errors import (
+    EpisodeNotFound,
+    InferenceError,
+    ReadingFailed,
+    ReadingUnavailable,
+    Stopped,
+    StorageError,
+    WeightsUnusable,
+)
 from backend.graph.extract_nodes import Reader, extract_nodes
 from backend.graph.split import TextLimit
 from backend.inference.manager import ModelManager
 from backend.services import policy
 from backend.services.crashes import Crashes
 from backend.services.events import Events
-from backend.settings import Settings
+from backend.settings import TAGGER_PATH, Settings
 
 _log = logging.getLogger(__name__)
 
@@ -54,13 +64,14 @@ class ReadingService:
         *,
         wake: Callable[[str, str, int, float], None],
         next_up: Callable[[int], list[str]],
-        on_change: Callable[[], None],
+        on_change: Callable[..., None],
         stopping: Callable[[], bool],
     ) -> None:
         """`wake(uuid, journal, priority, delay_s)` sends the message that has an entry read.
 
-        `next_up(n)` names up to n entries whose messages come next. `on_change` is called when `reading_uuid` or
-        `problem` changes.
+        `next_up(n)` names up to n entries whose messages come next. `on_change(may_lag=...)` is called when an entry
+        has been read (which others may see a moment later) or `problem` changes. A reading that begins is told by the
+        manager, whose lease it takes.
         """
         self._settings = settings
         self._stores = stores
@@ -73,6 +84,8 @@ class ReadingService:
         self._stopping = stopping
         self._turn = threading.Lock()
         self._retry_at_s = 0.0
+        # The weights file as it was when reading was paused.
+        self._paused_over: tuple[int, int] | None = None
         self._tallying = threading.Lock()
         self._in_work: list[str] = []
         self.tally = Tally()
@@ -91,22 +104,19 @@ class ReadingService:
         return in_work[0] if in_work else ""
 
     def is_paused(self) -> bool:
-        """Whether reading waits for something to change."""
-        return bool(self.problem) and time.monotonic() < self._retry_at_s
+        """Whether reading waits: until a while has passed, the weights file changes or the settings do."""
+        is_early = bool(self.problem) and time.monotonic() < self._retry_at_s
+        return is_early and self._weights_state() == self._paused_over
 
     def use(self, settings: Settings) -> None:
         """Go on with other settings, a new model say, and try at once what was paused."""
         self._settings = settings
         self._retry_at_s = 0.0
 
-    def resume(self) -> None:
-        """Try at the next message what was paused."""
-        self._retry_at_s = 0.0
-
     def has_work(self) -> bool:
         """Whether a model is worth holding: something is due soon and can be read."""
         due_by_s = time.time() + policy.HOLD_S
-        return not self.is_paused() and self._stores.ledger.count(*PENDING, due_by_s=due_by_s) > 0
+        return not self.is_paused() and self._stores.ledger.count(EpisodeStatus.PENDING_NODES, due_by_s=due_by_s) > 0
 
     def draft(self, uuid: str, journal: str) -> Outcome:
         """Put the tagger's reading in place until the LLM's replaces it."""
@@ -117,7 +127,7 @@ class ReadingService:
             return self._guarded(entry, lambda: self._draft(entry))
 
     def read(self, uuid: str, journal: str) -> Outcome:
-        """Read an entry if it still waits; counts, or why not. Never raises for what policy can answer.
+        """Read an entry if it still waits; counts, or why not. Raises StorageError only.
 
         One of: `{"episode_uuid", "extracted_count", "new_entities", "resolved_count"}`,
         `{"already_processed": True}`, `{"stopped": True}`, `{"unavailable": why}`, `{"failed": why, "retry_in_s": s}`,
@@ -156,7 +166,7 @@ class ReadingService:
         return entry
 
     def _guarded(self, entry: LedgerEntry, action: Callable[[], Outcome]) -> Outcome:
-        self._show(entry.uuid, is_begun=True)
+        self._note(entry.uuid, is_begun=True)
         try:
             return action()
         except Stopped:
@@ -169,8 +179,13 @@ class ReadingService:
             return self._pause(error)
         except InferenceError as error:
             return self._failed(entry, error)
+        except StorageError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a defect: Huey would log its words, and the entry wait for ever
+            return self._failed(entry, ReadingFailed(_place_of(error)))
         finally:
-            self._show(entry.uuid, is_begun=False)
+            self._note(entry.uuid, is_begun=False)
+            self._on_change(may_lag=True)
 
     def _read(self, entry: LedgerEntry) -> Outcome:
         if self.reader is ReaderKind.LLM:
@@ -222,7 +237,8 @@ class ReadingService:
     ) -> ReadingOutcome:
         weights = reader.provenance.weights
         if self._crashes.are_unusable(weights):
-            path = self._settings.llm_path or self._settings.models_dir
+            is_tagger = reader.provenance.reader is ReaderKind.TAGGER
+            path = TAGGER_PATH if is_tagger else self._settings.llm_path or self._settings.models_dir
             raise WeightsUnusable(path, "reading two different entries with it crashed")
         episode = self._stores.episodes.get(entry.uuid, entry.journal)
         with self._crashes.marked(entry.uuid, weights):
@@ -239,6 +255,7 @@ class ReadingService:
     def _pause(self, error: ReadingUnavailable) -> Outcome:
         self.problem = str(error)
         self._retry_at_s = time.monotonic() + policy.PAUSE_S
+        self._paused_over = self._weights_state()
         _log.warning("reading is paused: %s", error)
         self._on_change()
         return {"unavailable": self.problem}
@@ -273,8 +290,22 @@ class ReadingService:
         self._events.publish(Change(ChangeKind.QUEUED, entry.uuid, entry.journal))
         return {"dead": reason}
 
-    def _show(self, uuid: str, *, is_begun: bool) -> None:
+    def _note(self, uuid: str, *, is_begun: bool) -> None:
         with self._tallying:
             others = [other for other in self._in_work if other != uuid]
             self._in_work = [*others, uuid] if is_begun else others
-        self._on_change()
+
+    def _weights_state(self) -> tuple[int, int] | None:
+        """Size and time of change of the file that reads; None while it is not there."""
+        try:
+            found = (self._settings.llm_path or TAGGER_PATH).stat()
+        except OSError:
+            return None
+        return found.st_size, found.st_mtime_ns
+
+
+def _place_of(error: Exception) -> str:
+    """What kind of defect, and where; its own words may quote the entry."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
+    return f"{type(error).__name__} at {where}"

@@ -8,15 +8,15 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
-from backend.database.connection import default_client
+from backend.database.connection import client_of
 from backend.database.lifecycle import EmbeddedServer, set_default_server
 from backend.database.redis_ops import PENDING
 from backend.database.stores import Stores
-from backend.domain import Change, ChangeKind, ReaderKind, Status
-from backend.errors import SettingsError, StorageUnavailable
+from backend.domain import Change, ChangeKind, EpisodeStatus, ReaderKind, Status, TokenCounts
+from backend.errors import SettingsError, StorageClosing, StorageUnavailable
+from backend.services.crashes import Crashes
 from backend.services.drafts import Drafts
 from backend.services.events import Events
 from backend.services.gate import WorkerGate
@@ -37,6 +37,7 @@ _FOLLOWED = (
     "llm_api_key",
     "llm_model",
     "n_ctx_tokens",
+    "n_parallel",
     "max_answer_tokens",
     "n_threads",
     "n_gpu_layers",
@@ -58,14 +59,21 @@ class DrainProgress:
 
 @dataclass(frozen=True, slots=True)
 class DrainReport:
-    """What a drain did. Counts are of this process; `problem` tells why entries still wait."""
+    """What a drain saw; `problem` tells why entries still wait."""
 
+    # Entries that left the queue read, and those given up, by whatever process.
     read: int
-    failed: int
     dead: int
+    # Readings that failed and models that were loaded in this process.
+    failed: int
     loads: int
     seconds: float
     pending: int
+    tokens: TokenCounts
+    # Resident memory of this process, MiB.
+    rss_mb_before: float
+    rss_mb_peak: float
+    rss_mb_after: float
     problem: str = ""
 
 
@@ -80,8 +88,14 @@ class Runtime:
         self.gate = WorkerGate(settings.run_dir)
         self.notice = ""
         self._server = EmbeddedServer(settings.home, on_loading=on_loading)
+        self._client = client_of(self._server)
+        self.stores = Stores(self._client)
+        self.events = Events(self._client)
+        self.journal = JournalService(self.stores, self.events, self._enqueue, default_journal=settings.journal)
         self._worker: Worker | None = None
-        self._has_work_part = False
+        self._work: Work | None = None
+        # Held while `_work` is made: the screen and the worker may ask for it at once.
+        self._making = threading.Lock()
         self._is_open = False
         self._closing = threading.Lock()
         self._stamp = self._settings_stamp()
@@ -91,9 +105,13 @@ class Runtime:
 
         Raises:
             StorageUnavailable: it cannot be started; says what to do.
+            StorageClosing: `close` was called, before or meanwhile.
         """
+        self._refuse_when_closing()
         set_default_server(self._server)
         self._server.open()
+        # `close` may have come before there was anything to close: no server must be left behind.
+        self._refuse_when_closing()
         try:
             self.settings.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -101,28 +119,35 @@ class Runtime:
         self._is_open = True
         bind(self)
 
-    @cached_property
-    def stores(self) -> Stores:
-        """The database."""
-        return Stores(default_client())
+    def _refuse_when_closing(self) -> None:
+        if self.stopping.is_set():
+            self._server.close()
+            raise StorageClosing("Charlie is closing: nothing was written")
 
-    @cached_property
-    def events(self) -> Events:
-        """What changes, told to whoever shows it."""
-        return Events(default_client())
-
-    @cached_property
-    def journal(self) -> JournalService:
-        """What may be done with entries."""
-        return JournalService(self.stores, self.events, self._enqueue, default_journal=self.settings.journal)
-
-    @cached_property
+    @property
     def work(self) -> "Work":
         """The worker's side; built when the first task or consumer asks."""
-        from backend.services.work import Work  # the manager and Huey: 60 ms that no screen needs
+        if self._work is None:
+            self._make_work()
+        assert self._work is not None
+        return self._work
 
-        self._has_work_part = True
-        return Work(self.settings, default_client(), self.stores, self.events, self.gate, self.stopping)
+    def _make_work(self) -> None:
+        from backend.services import tasks  # with the next line the manager and Huey: 60 ms that no screen needs
+        from backend.services.work import Work
+
+        with self._making:
+            self._work = self._work or Work(
+                self.settings,
+                self._client,
+                self.stores,
+                self.events,
+                self.gate,
+                self.stopping,
+                wake=tasks.send,
+                awaited=tasks.awaited,
+                next_up=tasks.next_up,
+            )
 
     @property
     def reader(self) -> ReaderKind:
@@ -134,12 +159,14 @@ class Runtime:
 
         Where a reading ended in a native crash, the worker gets a process of its own, and the status says so.
         """
-        if self._worker is not None or self.settings.worker == "none" or self.settings.immediate:
-            return
-        from backend.services.crashes import Crashes
-        from backend.services.worker import make_worker
+        if self.settings.worker != "none":
+            self._start_worker(self.settings.worker)
 
-        mode: str = self.settings.worker
+    def _start_worker(self, mode: str) -> None:
+        if self._worker is not None or self.settings.immediate:
+            return
+        from backend.services.worker import make_worker  # what runs a child: 10 ms that a command need not pay
+
         if mode == "thread" and Crashes(self.settings.run_dir).had_crash():
             mode = "process"
             self.notice = "after a crash, entries are read in a process of its own"
@@ -148,12 +175,14 @@ class Runtime:
 
     def status(self) -> Status:
         """What goes on; never wakes a model."""
+        # Where the worker is a child, or there is none, nobody else in this process looks.
+        self.follow_settings()
         return snapshot(
             self.stores,
             reader=self.reader.value,
-            own=self.work.state() if self._has_work_part else None,
+            own=self._work.state() if self._work else None,
             holder_pid=self.gate.holder_pid(),
-            read_board=Board(default_client()).read,
+            read_board=Board(self._client).read,
             own_pid=os.getpid(),
             notice=self.notice,
         )
@@ -172,42 +201,56 @@ class Runtime:
         chosen = {key: getattr(written, key) for key in _FOLLOWED}
         if any(getattr(self.settings, key) != value for key, value in chosen.items()):
             self.settings = self.settings.model_copy(update=chosen)
-            if self._has_work_part:
-                self.work.use(self.settings)
+            if self._work is not None:
+                self._work.use(self.settings)
 
-    def _settings_stamp(self) -> int:
-        path = self.settings.home / "charlie.toml"
-        return path.stat().st_mtime_ns if path.exists() else 0
+    def _settings_stamp(self) -> tuple[int, int, int] | None:
+        try:
+            found = (self.settings.home / "charlie.toml").stat()
+        except OSError:
+            return None
+        # The time alone is the same for two changes within 4 ms.
+        return found.st_mtime_ns, found.st_size, found.st_ino
 
     def drain(self, on_progress: Callable[[DrainProgress], None]) -> DrainReport:
         """Have everything read that waits, here or by the worker that runs elsewhere.
 
         Returns when nothing waits any more, or nothing can be read.
         """
-        started_s = time.monotonic()
-        before = self.work.reading.tally
-        start = (before.read, before.failed, before.dead)
-        total = self.stores.ledger.count(*PENDING)
-        if total:
-            self.start_worker()
+        started_s, rss_mb = time.monotonic(), [self.work.resident_mb()]
+        tokens = self.work.manager.token_counts()
+        ledger, tally = self.stores.ledger, self.work.reading.tally
+        n_read, n_failed, n_dead = tally.read, tally.failed, ledger.count(EpisodeStatus.DEAD)
+        total = ledger.count(*PENDING)
         problem = ""
-        while not self.stopping.wait(_DRAIN_STEP_S):
+        if total and self.settings.immediate:
+            problem = "with immediate = true nothing reads by itself: unset CHARLIE_IMMEDIATE"
+        elif total:
+            # Whoever drains wants a worker, whatever the screen is to have.
+            self._start_worker("thread" if self.settings.worker == "none" else self.settings.worker)
+        while not problem and not self.stopping.wait(_DRAIN_STEP_S):
             status = self.status()
+            rss_mb.append(self.work.resident_mb())
             total = max(total, status.pending)
             on_progress(DrainProgress(total - status.pending, total, status))
             problem = status.problem
             if self._worker is not None and not self._worker.is_alive():
                 problem = f"the worker ended unexpectedly: the reason is in {self.settings.logs_dir}"
-            if status.pending == 0 or problem:
+            if status.pending == 0:
                 break
-        tally = self.work.reading.tally
+        pending, dead = ledger.count(*PENDING), ledger.count(EpisodeStatus.DEAD) - n_dead
         return DrainReport(
-            read=tally.read - start[0],
-            failed=tally.failed - start[1],
-            dead=tally.dead - start[2],
+            # An entry may come and be read between two looks; one that another process read is not in the tally.
+            read=max(tally.read - n_read, total - pending - dead),
+            dead=dead,
+            failed=tally.failed - n_failed,
             loads=self.work.manager.status().loads,
             seconds=time.monotonic() - started_s,
-            pending=self.stores.ledger.count(*PENDING),
+            pending=pending,
+            tokens=self.work.manager.token_counts() - tokens,
+            rss_mb_before=rss_mb[0],
+            rss_mb_peak=max(rss_mb),
+            rss_mb_after=self.work.resident_mb(),
             problem=problem,
         )
 
@@ -222,8 +265,10 @@ class Runtime:
             worker, self._worker = self._worker, None
             if worker is not None:
                 abandon_worker = not worker.stop()
-            if self._has_work_part and not abandon_worker:
-                self.work.end()
+            if abandon_worker:
+                self._forgive_reading()
+            elif self._work is not None:
+                self._work.end()
             if self._is_open:
                 self._is_open = False
                 self._close_connections()
@@ -231,11 +276,16 @@ class Runtime:
             self._server.close()
             self.drafts.close()
 
+    def _forgive_reading(self) -> None:
+        """Ended on purpose: the entry that is being read is not to blame for the marker it leaves."""
+        if self.gate.is_held:
+            Crashes(self.settings.run_dir).forget_leftover()
+
     def _close_connections(self) -> None:
         self.events.publish(Change(ChangeKind.WORKER))
         self.events.close()
         _disconnect_queue()
-        default_client().close()
+        self._client.close()
 
     def _enqueue(self, uuid: str, journal: str, priority: int) -> None:
         from backend.services import tasks  # huey costs 60 ms: the first save pays it, not the first screen
@@ -264,6 +314,12 @@ def unbind(runtime: Runtime) -> None:
     with _guard:
         if _slot and _slot[0] is runtime:
             _slot.clear()
+
+
+def bound() -> Runtime | None:
+    """The bound Runtime, if there is one."""
+    with _guard:
+        return _slot[0] if _slot else None
 
 
 def current() -> Runtime:

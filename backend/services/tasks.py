@@ -3,15 +3,20 @@
 `huey_consumer backend.services.tasks.huey -k thread -w 1 -v` runs the same worker from another terminal.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
+from backend.database.connection import translated
+from backend.errors import StorageError
 from backend.services.queue import huey as huey  # `huey_consumer` is given `backend.services.tasks.huey`
-from backend.services.runtime import current
+from backend.services.runtime import bound, current
 
 # Drafts take milliseconds and go before everything; waking a worker so that it can stop, before that.
 _PRIORITY_DRAFT = 100
 _PRIORITY_WAKE = 1000
+
+_log = logging.getLogger(__name__)
 
 
 @huey.task()  # type: ignore[untyped-decorator]  # huey ships no types
@@ -40,29 +45,42 @@ def begin() -> None:
 @huey.on_shutdown()  # type: ignore[untyped-decorator]  # huey ships no types
 def end() -> None:
     """Unload the models and let the next worker in."""
-    current().work.end()
+    # A worker that outlives its Runtime must not begin another one, and with it another server.
+    if (runtime := bound()) is not None:
+        runtime.work.end()
 
 
 def send(uuid: str, journal: str, priority: int, delay_s: float = 0.0, *, with_draft: bool = False) -> None:
-    """Ask the worker, wherever it runs, to read an entry; in immediate mode nothing is sent."""
+    """Ask the worker, wherever it runs, to read an entry; in immediate mode nothing is sent.
+
+    Never raises for the database: the ledger knows that the entry waits, and the worker looks through it.
+    """
     if huey.immediate:
         return
-    if with_draft:
-        draft_nodes_task(uuid, journal)
-    if delay_s > 0:
-        extract_nodes_task.schedule(args=(uuid, journal), delay=delay_s, priority=priority)
-    else:
-        extract_nodes_task(uuid, journal, priority=priority)
+    try:
+        with translated():
+            if with_draft:
+                draft_nodes_task(uuid, journal)
+            if delay_s > 0:
+                extract_nodes_task.schedule(args=(uuid, journal), delay=delay_s, priority=priority)
+            else:
+                extract_nodes_task(uuid, journal, priority=priority)
+    except StorageError as error:
+        _log.warning("no message was sent for %s: %s", uuid, error)
 
 
 def awaited() -> set[str]:
-    """The uuids for which a message to read them is queued or scheduled."""
-    return set(_uuids([*huey.pending(), *huey.scheduled()]))
+    """The uuids for which a message to read them is queued or scheduled. Raises StorageError."""
+    with translated():
+        return set(_uuids([*huey.pending(), *huey.scheduled()]))
 
 
 def next_up(n_most: int) -> list[str]:
-    """The uuids of the next messages to read entries, in their order; none in immediate mode."""
-    return [] if huey.immediate else _uuids(huey.pending(n_most))
+    """The uuids of the next messages to read entries, in their order; none in immediate mode. Raises StorageError."""
+    if huey.immediate:
+        return []
+    with translated():
+        return _uuids(huey.pending(n_most))
 
 
 def _uuids(messages: Sequence[Any]) -> list[str]:

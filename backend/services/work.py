@@ -6,25 +6,27 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import redis
 
-from backend.database.redis_ops import PENDING
 from backend.database.stores import Stores
-from backend.domain import Change, ChangeKind, ModelStatus
+from backend.domain import Change, ChangeKind, ModelState, ModelStatus
 from backend.errors import StorageError
+from backend.inference.loading import ModelLoader
 from backend.inference.manager import ModelManager, set_default_manager
 from backend.services import recovery
-from backend.services.crashes import Crashes
+from backend.services.crashes import Crashes, Leftover
 from backend.services.events import Events
 from backend.services.gate import WorkerGate
 from backend.services.reading import ReadingService
 from backend.services.status import Board, WorkerState
 from backend.settings import Settings
 
-# Without a message for so long, the ledger is looked through for entries that lack one.
+# The ledger is looked through this often for entries that lack a message.
 _LOOK_S = 60.0
+# Each writing of the board is a sync to disk. While entries are read one after the other it may lag so far behind.
+_BOARD_LAG_S = 0.25
 
 _log = logging.getLogger(__name__)
 
@@ -40,15 +42,27 @@ class Work:
         events: Events,
         gate: WorkerGate,
         stopping: threading.Event,
+        *,
+        wake: recovery.Wake,
+        awaited: Callable[[], Collection[str]],
+        next_up: Callable[[int], list[str]],
     ) -> None:
+        """`wake` has an entry read; `awaited` tells who has a message, `next_up(n)` whose messages come next."""
+        self._wake = wake
+        self._awaited = awaited
         self._settings = settings
         self._stores = stores
         self._events = events
         self._gate = gate
         self._stopping = stopping
         self._board = Board(client)
+        self._told_at_s = 0.0
+        self._is_board_late = False
         self._looked_at_s = 0.0
-        self._n_loads = 0
+        self._leftover: Leftover | None = None
+        self._has_begun = False
+        # Kinds of model that have been loaded in this process.
+        self._known_kinds: set[str] = set()
         self.crashes = Crashes(settings.run_dir)
         self.manager = ModelManager(
             settings, has_work=self._has_work, on_change=self._on_model, stopping=stopping.is_set
@@ -61,7 +75,7 @@ class Work:
             events,
             self.crashes,
             wake=self._wake,
-            next_up=self._next_up,
+            next_up=next_up,
             on_change=self._on_change,
             stopping=stopping.is_set,
         )
@@ -70,14 +84,21 @@ class Work:
         """Wait for the gate, then put right what a dead worker left. Runs in the consumer's worker thread."""
         if not self._gate.enter(self._wait):
             return
-        leftover = self.crashes.take_leftover()
+        self._leftover = self.crashes.take_leftover()
         self.crashes.watch()
-        if leftover is not None:
-            recovery.settle(leftover, self._stores, self.reading.give_up)
+        self._put_right()
+
+    def _put_right(self) -> None:
+        if self._leftover is not None:
+            if self._leftover.is_crash:
+                ModelLoader(self._settings).be_careful()
+            recovery.settle(self._leftover, self._stores, self.reading.give_up)
+            self._leftover = None
         self._stores.ledger.mend()
         recovery.drop_unacknowledged(self._stores)
         recovery.purge(self._stores, self._settings.keep_deleted_days)
         self.look()
+        self._has_begun = True
         self._on_change()
 
     def end(self) -> None:
@@ -89,40 +110,44 @@ class Work:
             self._events.publish(Change(ChangeKind.WORKER))
 
     def look(self) -> int:
-        """Send messages for entries that wait and have none; how many."""
-        from backend.services import tasks  # huey costs 60 ms, and imports this package's runtime
-
+        """Send messages for entries that wait and have none; how many. Raises StorageError."""
         self._looked_at_s = time.monotonic()
         return recovery.wake_forgotten(
             self._stores,
-            tasks.awaited(),
+            self._awaited(),
             self._wake,
             now_s=time.time(),
             stale_after_s=self._settings.stale_after_s,
         )
 
     def tick(self) -> None:
-        """Now and then: try again what is paused, and look for what was forgotten. Cheap while nothing is due."""
+        """Now and then: try again what is paused, and look for what was forgotten. Cheap while nothing is due.
+
+        Raises:
+            StorageError: the database could not be asked; it will be at a later tick.
+        """
         if not self._gate.is_held:
             return
+        if not self._has_begun:
+            # The database could not be asked when this worker began.
+            self._put_right()
+        if self._is_board_late:
+            self._write_board()
         is_due_to_retry = bool(self.reading.problem) and not self.reading.is_paused()
         if is_due_to_retry or time.monotonic() - self._looked_at_s > _LOOK_S:
-            try:
-                self.look()
-                if is_due_to_retry and (waiting := next(self._stores.ledger.entries(*PENDING), None)):
-                    self._wake(waiting.uuid, waiting.journal, waiting.priority, 0.0)
-            except StorageError as error:
-                _log.warning("the database cannot be asked: %s", error)
+            self.look()
 
     def use(self, settings: Settings) -> None:
-        """Go on with other settings: the model they name is loaded at the next entry."""
-        if settings.llm_path != self._settings.llm_path:
-            self.crashes.forgive()
+        """Go on with other settings: the model they name is loaded at the next entry. Raises StorageError."""
         self._settings = settings
         self.manager.use(settings)
         self.reading.use(settings)
         if self._gate.is_held:
             self.look()
+
+    def resident_mb(self) -> float:
+        """Memory of this process that is in RAM, MiB."""
+        return self.manager.status().resident_mb
 
     def state(self) -> WorkerState:
         """What this worker says of itself."""
@@ -131,29 +156,28 @@ class Work:
     def _has_work(self) -> bool:
         return not self._stopping.is_set() and self.reading.has_work()
 
-    def _wake(self, uuid: str, journal: str, priority: int, delay_s: float) -> None:
-        from backend.services import tasks  # huey costs 60 ms, and imports this package's runtime
-
-        tasks.send(uuid, journal, priority, delay_s)
-
-    def _next_up(self, n_most: int) -> list[str]:
-        from backend.services import tasks  # huey costs 60 ms, and imports this package's runtime
-
-        return tasks.next_up(n_most)
-
     def _on_model(self, status: ModelStatus) -> None:
-        if status.loads != self._n_loads:
-            # What a model brought along stays, DSPy above all: looking it through would hold up a key by 30 ms.
-            self._n_loads = status.loads
+        if status.state is ModelState.BUSY and status.kind not in self._known_kinds:
+            # What the first load imported stays, DSPy above all: looking it through would hold up a key by 30 ms.
+            # Once a kind only, because what is frozen and goes round in a circle is never freed.
+            self._known_kinds.add(status.kind)
             gc.freeze()
-        self._on_change()
+        is_reading_on = status.state in (ModelState.BUSY, ModelState.READY)
+        self._on_change(may_lag=is_reading_on)
 
-    def _on_change(self) -> None:
+    def _on_change(self, *, may_lag: bool = False) -> None:
+        if may_lag and time.monotonic() - self._told_at_s < _BOARD_LAG_S:
+            self._is_board_late = True
+        else:
+            self._write_board()
+        self._events.publish(Change(ChangeKind.WORKER))
+
+    def _write_board(self) -> None:
+        self._told_at_s, self._is_board_late = time.monotonic(), False
         try:
             self._board.write(self.state())
         except StorageError as error:
             _log.debug("the worker's state could not be written: %s", error)
-        self._events.publish(Change(ChangeKind.WORKER))
 
     def _wait(self, seconds: float) -> bool:
         consumer_stop = _consumer_stop_flag()

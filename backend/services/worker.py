@@ -3,6 +3,7 @@
 `python -m backend.services.worker` is that child.
 """
 
+import contextlib
 import logging
 import os
 import signal
@@ -12,16 +13,17 @@ import threading
 import time
 from typing import Any, Protocol
 
-from backend.errors import StorageError
+from backend.errors import StorageClosing, StorageError
 from backend.services import runtime as runtimes
+from backend.services.crashes import Crashes
 from backend.settings import CHECKOUT, Settings, load_settings
 
 # Between two looks at whether the worker thread lives and something was forgotten; costs no Redis command.
 _TICK_S = 5.0
 # What a model call may take to notice that it is to stop.
 _STOP_S = 1.5
-# Restarts of a child that ended by itself wait 1, 2, 4 … seconds.
-_MAX_BACKOFF_S = 30.0
+# Restarts of a child that ended by itself wait 1, 2, 4 … 30 seconds.
+_MIN_BACKOFF_S, _MAX_BACKOFF_S = 1.0, 30.0
 
 _log = logging.getLogger(__name__)
 
@@ -80,19 +82,18 @@ class ThreadWorker:
         from backend.services.consumer import QuietConsumer
         from backend.services.tasks import huey
 
-        try:
-            consumer = QuietConsumer(huey)
-            if self._stopping.is_set():
-                return
-            consumer.start()
-            self._consumer = consumer
-            while not self._stopping.wait(_TICK_S):
-                consumer.check_worker_health()
+        consumer = QuietConsumer(huey, self._stopping)
+        if self._stopping.is_set():
+            return
+        consumer.start()
+        self._consumer = consumer
+        while not self._stopping.wait(_TICK_S):
+            consumer.check_worker_health()
+            try:
                 self._runtime.follow_settings()
                 self._runtime.work.tick()
-            consumer.stop_flag.set()
-        except StorageError as error:
-            _log.error("the worker could not start: %s", error)
+            except StorageError as error:
+                _log.warning("the database cannot be asked: %s", error)
 
 
 class ProcessWorker:
@@ -117,8 +118,6 @@ class ProcessWorker:
             try:
                 child.wait(timeout_s)
             except subprocess.TimeoutExpired:
-                from backend.services.crashes import Crashes
-
                 child.kill()
                 child.wait()
                 # Killed on purpose: the entry it was reading is not to blame.
@@ -132,7 +131,7 @@ class ProcessWorker:
         return self._thread.is_alive()
 
     def _watch(self) -> None:
-        backoff_s = 1.0
+        backoff_s = _MIN_BACKOFF_S
         while not self._stopping.is_set():
             started_s = time.monotonic()
             self._child = self._spawn()
@@ -143,8 +142,10 @@ class ProcessWorker:
             if self._stopping.is_set():
                 return
             _log.warning("the worker's process ended (status %s); it is started again", status)
-            backoff_s = 1.0 if time.monotonic() - started_s > _MAX_BACKOFF_S else min(backoff_s * 2, _MAX_BACKOFF_S)
-            self._stopping.wait(backoff_s / 2)
+            if time.monotonic() - started_s > _MAX_BACKOFF_S:
+                backoff_s = _MIN_BACKOFF_S
+            self._stopping.wait(backoff_s)
+            backoff_s = min(backoff_s * 2, _MAX_BACKOFF_S)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         self._settings.logs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -181,10 +182,11 @@ def main() -> None:
         signal.signal(signum, lambda *_: runtime.stopping.set())
     worker = ThreadWorker(runtime)
     try:
-        runtime.open()
-        worker.start()
-        threading.Thread(target=_await_parent, args=(runtime.stopping,), daemon=True).start()
-        runtime.stopping.wait()
+        with contextlib.suppress(StorageClosing):
+            runtime.open()
+            worker.start()
+            threading.Thread(target=_await_parent, args=(runtime.stopping,), daemon=True).start()
+            runtime.stopping.wait()
     finally:
         has_ended = worker.stop()
         runtime.close(abandon_worker=not has_ended)

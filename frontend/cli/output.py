@@ -39,10 +39,10 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def print_json(value: Json) -> None:
-    """One JSON document, indented, keys in the order given."""
+def print_json(value: Json, *, on_one_line: bool = False) -> None:
+    """One JSON document, indented unless it is to be one line, keys in the order given."""
     is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    document = json.dumps(value, ensure_ascii=not is_utf8, indent=2)
+    document = json.dumps(value, ensure_ascii=not is_utf8, indent=None if on_one_line else 2)
     _write(_C1_CONTROLS.sub(lambda match: f"\\u{ord(match.group()):04x}", document) + "\n")
 
 
@@ -152,6 +152,7 @@ def status_json(status: Status) -> dict[str, Json]:
             "loads": model.loads,
             "resident_mb": round(model.resident_mb, 1),
             "context_tokens": model.context_tokens,
+            "parallel": model.parallel,
         },
         "reader": status.reader,
         "worker": status.worker,

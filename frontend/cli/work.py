@@ -29,7 +29,7 @@ def work(
     with opened() as runtime, _progress() as show:
         report = runtime.drain(show)
     if as_json:
-        print_json(_report_json(report))
+        print_json(_report_json(report), on_one_line=True)
     else:
         print_text(_in_words(report))
     if report.problem:
@@ -101,5 +101,11 @@ def _report_json(report: DrainReport) -> dict[str, Json]:
         "pending": report.pending,
         "loads": report.loads,
         "seconds": round(report.seconds, 3),
+        "tokens_prompt": report.tokens.prompt,
+        "tokens_reused": report.tokens.reused,
+        "tokens_generated": report.tokens.generated,
+        "rss_mb_before": round(report.rss_mb_before, 1),
+        "rss_mb_peak": round(report.rss_mb_peak, 1),
+        "rss_mb_after": round(report.rss_mb_after, 1),
         "problem": report.problem,
     }

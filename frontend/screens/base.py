@@ -56,6 +56,8 @@ class CharlieScreen(Screen[None]):
 
     @on(CallFailed)
     def _tell_failure(self, event: CallFailed) -> None:
+        # The application would say it once more.
+        event.stop()
         self.say(event.problem, is_error=True)
 
     @on(Worker.StateChanged)

@@ -13,7 +13,7 @@ from textual.widgets import TextArea
 from backend.domain import Draft, Episode
 from backend.errors import CharlieError
 from backend.text import title_of
-from frontend.messages import CallFailed, EntrySaved
+from frontend.messages import CallFailed, DraftFailed, DraftRecovered, EntrySaved
 from frontend.screens.base import CharlieScreen
 from frontend.state.draft_keeper import DraftKeeper
 from frontend.state.wording import plural
@@ -27,8 +27,9 @@ DRAFT_DELAY_S = 0.4
 _HINTS: tuple[Hint, ...] = (
     ("escape", "save and close", "screen.save_and_close"),
     ("ctrl+s", "save", "screen.save"),
+    ("ctrl+q", "quit, draft kept", "app.quit"),
+    ("f1", "help", "app.help"),
     ("ctrl+z", "undo typing", "screen.undo_typing"),
-    ("ctrl+q", "quit, keeping the draft", "app.quit"),
 )
 
 
@@ -54,6 +55,9 @@ class EditorScreen(CharlieScreen):
         self._timer: Timer | None = None
         self._closes_when_saved = False
         self._is_saving = False
+        # Why the last save, and the last draft, did not come about.
+        self._save_problem = ""
+        self._draft_problem = ""
 
     def compose(self) -> ComposeResult:
         yield TitleBar(id="title")
@@ -100,7 +104,25 @@ class EditorScreen(CharlieScreen):
         try:
             self._keeper.keep(text, epoch)
         except CharlieError as error:
-            self.post_message(CallFailed(str(error)))
+            self.post_message(DraftFailed(str(error)))
+        else:
+            if self._draft_problem:
+                self.post_message(DraftRecovered())
+
+    @on(DraftFailed)
+    def _tell_draft_failure(self, event: DraftFailed) -> None:
+        """A save may be under way, and says more: this changes nothing about it."""
+        self._draft_problem = event.problem
+        self._show_problem()
+        self._note_change()
+
+    @on(DraftRecovered)
+    def _take_recovery(self) -> None:
+        self._draft_problem = ""
+        self._show_problem()
+
+    def _show_problem(self) -> None:
+        self._problem.show(self._save_problem or self._draft_problem)
 
     def keep_draft(self) -> None:
         """Writes the draft now, where there is something unsaved. Called when Charlie is about to end."""
@@ -109,12 +131,18 @@ class EditorScreen(CharlieScreen):
 
     # Saving
 
+    # These keys go before the field's own, which in a long text may still wait for their turn: so the field
+    # calls back once it has taken in what was typed first.
+
     def action_save(self) -> None:
         """Saves and stays."""
-        self._save(closes=False)
+        self._area.call_later(self._save, closes=False)
 
     def action_save_and_close(self) -> None:
         """Saves what has changed and returns; without text it just returns."""
+        self._area.call_later(self._save_and_close)
+
+    def _save_and_close(self) -> None:
         text = self._area.text
         if text == self._saved_text or not text.strip():
             if self._uuid and not text.strip():
@@ -128,7 +156,8 @@ class EditorScreen(CharlieScreen):
             self._closes_when_saved = self._closes_when_saved or closes
             return
         self._is_saving, self._closes_when_saved = True, closes
-        self._problem.show("")
+        self._save_problem = ""
+        self._show_problem()
         text, journal = self._area.text, self.charlie.runtime.journal
 
         def save() -> str:
@@ -158,9 +187,10 @@ class EditorScreen(CharlieScreen):
     @on(CallFailed)
     def _keep_text(self, event: CallFailed) -> None:
         """The text stays in the field and in the draft; the reason stands under it."""
-        event.prevent_default()
+        event.prevent_default().stop()
         self._is_saving = self._closes_when_saved = False
-        self._problem.show(event.problem)
+        self._save_problem = event.problem
+        self._show_problem()
         self._note_change()
 
     def _leave(self) -> None:

@@ -72,6 +72,6 @@ def _content() -> Content:
     for heading, keys in _KEYS:
         parts.append((f"{heading}\n", "bold $text-primary"))
         for key, words in keys:
-            parts += [(f"  {key:<16}", "$text-accent"), (f"{words}\n", "")]
+            parts += [(f"  {key:<16}", "bold"), (f"{words}\n", "")]
         parts.append(("\n", ""))
     return Content.assemble(*parts).rstrip()

@@ -57,4 +57,4 @@ class JournalsScreen(ModalScreen[str | None]):
 
 def _option(name: str, count: int) -> Option:
     words = plural(count, "entry", "entries")
-    return Option(Content.assemble(name, "  ", (words, "$foreground 65%")), id=name)
+    return Option(Content.assemble(name, "  ", (words, "$text-muted")), id=name)

@@ -24,7 +24,7 @@ from frontend.widgets.marked import MarkedMarkdown
 from frontend.widgets.status_line import StatusLine
 from frontend.widgets.title_bar import TitleBar
 
-# Narrower than this there is no room for the connections beside the text.
+# Narrower than this there is no room for the connections beside the text: they take its place.
 _NARROW_CELLS = 64
 _HINTS: tuple[Hint, ...] = (
     ("escape", "back", "screen.back"),
@@ -40,7 +40,7 @@ _HINTS_CONNECTIONS: tuple[Hint, ...] = (
     ("enter", "entries mentioning it", "screen.mentions"),
     ("x", "not an entity here", "screen.reject"),
     ("u", "undo", "app.undo"),
-    ("tab", "text", "screen.focus_next"),
+    ("tab", "text", "screen.connections"),
 )
 
 
@@ -56,6 +56,7 @@ class ReaderScreen(CharlieScreen):
         Binding("p", "step(-1)", "Previous"),
         Binding("x", "reject", "Not an entity here"),
         Binding("b", "sidebar", "Sidebar"),
+        Binding("tab", "connections", "Connections"),
     ]
 
     AUTO_FOCUS = "Page"
@@ -65,6 +66,8 @@ class ReaderScreen(CharlieScreen):
         self._uuid = uuid
         self._order = order
         self._view: EntryView | None = None
+        # Whether the keys go to the connections.
+        self._is_beside = False
 
     def compose(self) -> ComposeResult:
         yield TitleBar(id="title")
@@ -134,8 +137,12 @@ class ReaderScreen(CharlieScreen):
         self._standing.display = bool(words)
 
     def _show_sidebar(self) -> None:
-        is_wanted = self.charlie.has_sidebar and self.app.size.width >= _NARROW_CELLS
-        self.query_one("#sidebar").display = is_wanted
+        is_narrow = self.app.size.width < _NARROW_CELLS
+        is_shown = self.charlie.has_sidebar and (self._is_beside or not is_narrow)
+        sidebar = self.query_one("#sidebar")
+        sidebar.display = is_shown
+        sidebar.set_class(is_shown and is_narrow, "alone")
+        self.query_one(EntryBody).display = not (is_shown and is_narrow)
 
     @on(ChangesSeen)
     def _follow_changes(self, event: ChangesSeen) -> None:
@@ -144,9 +151,10 @@ class ReaderScreen(CharlieScreen):
             self._load()
 
     def on_descendant_focus(self) -> None:
-        is_beside = self.focused is self._connections
-        self.query_one(KeyHints).show(_HINTS_CONNECTIONS if is_beside else _HINTS)
-        selected = self._connections.selected if is_beside else None
+        self._is_beside = self.focused is self._connections
+        self._show_sidebar()
+        self.query_one(KeyHints).show(_HINTS_CONNECTIONS if self._is_beside else _HINTS)
+        selected = self._connections.selected if self._is_beside else None
         self._body.emphasise(selected.uuid if selected else "")
 
     # Connections
@@ -170,8 +178,15 @@ class ReaderScreen(CharlieScreen):
         self.say(one_line(event.href))
 
     def action_connections(self) -> None:
-        """Moves to the connections."""
-        self._connections.focus()
+        """Moves to the connections, showing them where they are hidden, and from there back to the text."""
+        self._is_beside = self.focused is not self._connections
+        if self._is_beside:
+            self.charlie.has_sidebar = True
+        self._show_sidebar()
+        if self._is_beside:
+            self._connections.focus()
+        else:
+            self._body.take_focus()
 
     def action_mentions(self) -> None:
         """Lists the entries that mention the selected entity."""

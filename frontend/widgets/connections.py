@@ -52,6 +52,10 @@ class Connections(OptionList):
         if selected is not None and self.entity(selected.uuid):
             self.highlighted = self.get_option_index(selected.uuid)
 
+    def on_focus(self) -> None:
+        if self.highlighted is None:
+            self.action_first()
+
     def select(self, uuid: str) -> None:
         """Puts the cursor on an entity that is shown."""
         if self.entity(uuid):
@@ -75,4 +79,4 @@ class Connections(OptionList):
 def _line(entity: Entity, width: int) -> Content:
     count = f"{entity.n_episodes:,}" if entity.n_episodes > 1 else ""
     name = fit(one_line(entity.name), max(1, width - len(count) - 3))
-    return Content.assemble("  ", name, " ", (count, "$foreground 65%"))
+    return Content.assemble("  ", name, " ", (count, "$text-muted"))

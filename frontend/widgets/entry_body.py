@@ -84,6 +84,11 @@ class EntryBody(Widget):
         for markdown in self.query(MarkedMarkdown):
             markdown.emphasise(entity_uuid)
 
+    def take_focus(self) -> None:
+        """Gives the keys to the text, in the way it is shown."""
+        plain = self.query(JournalArea)
+        (plain.first() if plain else self.query_one(Page)).focus()
+
     def go_to_top(self) -> None:
         """Back to the first line."""
         for page in self.query(Page):

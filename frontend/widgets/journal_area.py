@@ -73,6 +73,8 @@ class JournalArea(TextArea):
     def on_paste(self, event: events.Paste) -> None:
         # Terminals send a carriage return for each line end of what is pasted.
         event.text = event.text.replace("\r\n", "\n").replace("\r", "\n")
+        if self.soft_wrap and len(event.text) + sum(map(len, self.document.lines)) > WRAP_LIMIT_CHARS:
+            self.soft_wrap = False
 
     def _set_document(self, text: str, language: str | None) -> None:
         self.document = ExactDocument(text)

@@ -21,4 +21,4 @@ class TitleBar(Widget):
     def render(self) -> Content:
         """Both ends of the line at its present width."""
         left, right = both_ends(self._title, self._remark, self.content_size.width)
-        return Content.assemble((left, "bold"), (right, "$foreground 65%"))
+        return Content.assemble((left, "bold"), (right, "$text-muted"))

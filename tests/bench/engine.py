@@ -108,7 +108,9 @@ def _alone(bench: Bench, path: Path) -> list[Figure]:
     inverse = [1 / ratio for ratio in ratios]
     note = f"{_SHORT_NOTE}; {_ANSWER_TOKENS} tokens; what the schema leaves no choice about is read without asking"
     return [
-        Figure("engine.alone", "structured answer, time against a bare loop", "x", inverse, {"median": 1 / 0.9}, "", note)
+        Figure(
+            "engine.alone", "structured answer, time against a bare loop", "x", inverse, {"median": 1 / 0.9}, "", note
+        )
     ]
 
 
@@ -140,7 +142,9 @@ def _together(bench: Bench, path: Path) -> list[Figure]:
     per_minute = [60 * _ENTRIES / seconds for seconds in ours]
     theirs_per_minute = [60 * _ENTRIES / seconds for seconds in theirs]
     return [
-        Figure("engine.together", "8 entries together, part of the time one by one", "x", parts, {"median": 0.4}, "", note),
+        Figure(
+            "engine.together", "8 entries together, part of the time one by one", "x", parts, {"median": 0.4}, "", note
+        ),
         Figure("engine.together.rate", "  entries a minute", "/min", per_minute),
         Figure("engine.together.theirs", "  through create_chat_completion", "/min", theirs_per_minute),
     ]
@@ -151,9 +155,7 @@ def _all_together(path: Path, instructions: str, entries: list[str]) -> float:
     engine = Engine(model)
     _answer(engine, list(range(1000, 1016)), max_tokens=2)  # the schema's machinery, which a load pays for once
     started_s = time.perf_counter()
-    threads = [
-        threading.Thread(target=_answer, args=(engine, _conversation(instructions, entry))) for entry in entries
-    ]
+    threads = [threading.Thread(target=_answer, args=(engine, _conversation(instructions, entry))) for entry in entries]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -234,7 +236,9 @@ def _cancelled(bench: Bench, path: Path) -> list[Figure]:
         samples.append(time.perf_counter() - since[0])
         _answer(engine, list(range(1000, 1016)), max_tokens=4)
     model.close()
-    return [Figure("engine.cancel", "stopping in a prompt of 8,000 tokens", "s", samples, {"p99": 1.0}, "", _SHORT_NOTE)]
+    return [
+        Figure("engine.cancel", "stopping in a prompt of 8,000 tokens", "s", samples, {"p99": 1.0}, "", _SHORT_NOTE)
+    ]
 
 
 def measure_memory(bench: Bench) -> list[Figure]:

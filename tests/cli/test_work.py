@@ -26,6 +26,28 @@ def test_drain_reads_what_waits(charlie: Charlie, charlie_json: CharlieJson) -> 
     assert {entry["status"] for entry in charlie_json("list")} == {"done"}
 
 
+@pytest.mark.parametrize("worker", ["none", "process"])
+def test_drain_reads_wherever_the_screen_would(
+    charlie_json: CharlieJson, monkeypatch: pytest.MonkeyPatch, worker: str
+) -> None:
+    """With no worker for the screen, and with one in a child: what was read is told all the same."""
+    charlie_json("add", "Coffee with Sarah.")
+    monkeypatch.setenv("CHARLIE_WORKER", worker)
+    report = charlie_json("work", "--drain")
+    assert (report["read"], report["pending"], report["dead"], report["problem"]) == (1, 0, 0, "")
+
+
+def test_drain_where_nothing_reads(
+    charlie: Charlie, charlie_json: CharlieJson, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In immediate mode it says so in place of waiting for ever."""
+    charlie_json("add", "Coffee with Sarah.")
+    monkeypatch.setenv("CHARLIE_IMMEDIATE", "1")
+    result = charlie("work", "--drain")
+    assert result.exit_code == 1
+    assert "CHARLIE_IMMEDIATE" in result.stderr
+
+
 def test_drain_of_nothing(charlie_json: CharlieJson) -> None:
     """With nothing to read it ends at once, well."""
     assert charlie_json("work", "--drain")["read"] == 0

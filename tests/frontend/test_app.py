@@ -4,7 +4,9 @@ import tomllib
 from collections.abc import Awaitable, Callable
 
 import pytest
+from rich.style import Style
 from textual.app import App
+from textual.color import Color
 from textual.theme import BUILTIN_THEMES
 
 from backend.services.runtime import Runtime
@@ -78,3 +80,35 @@ async def test_the_mouse_serves_too(app: CharlieApp, runtime: Runtime, shown: Sh
         last = shown(app).splitlines()[-1]
         await pilot.click(offset=(last.index("? help") + 3, SIZE[1] - 1))
         await until(lambda: "continue a draft that was never saved" in shown(app))
+
+
+@pytest.mark.parametrize("theme", ["textual-dark", "textual-light", "catppuccin-latte"])
+async def test_every_word_of_the_list_is_legible(
+    app: CharlieApp, runtime: Runtime, shown: Shown, until: Until, theme: str
+) -> None:
+    """4.5 to 1 at least between a word and what is behind it, on dark and on light."""
+    runtime.journal.add("By the river\nCold water.")
+    app.theme = theme
+    async with app.run_test(size=(100, 32)):
+        await until(lambda: "1 entry" in shown(app) and "waits" in shown(app))
+        styles = {
+            segment.text.strip(): segment.style
+            for strip in app.screen._compositor.render_strips()
+            for segment in strip
+            if segment.text.strip(" ▌")
+        }
+        faint = [text for text, style in styles.items() if style is None or _contrast(style) < 4.5]
+        assert not faint
+
+
+def _contrast(style: Style) -> float:
+    """The contrast ratio of WCAG 2.1, 1 to 21."""
+    assert style.color is not None
+    assert style.bgcolor is not None
+    dark, light = sorted(_luminance(Color.from_rich_color(colour)) for colour in (style.color, style.bgcolor))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: Color) -> float:
+    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in colour.normalized]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

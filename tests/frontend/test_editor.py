@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from textual import events
 from textual.app import App
 from textual.events import Paste
 
 from backend.services.runtime import Runtime
 from backend.settings import Settings
 from frontend.app import CharlieApp
+from frontend.messages import DraftFailed
 from frontend.widgets.journal_area import JournalArea
 
 Shown = Callable[[App[None]], str]
@@ -144,3 +146,81 @@ async def test_a_paste_with_carriage_returns_becomes_lines(app: CharlieApp, runt
         await pilot.press("escape")
         await until(lambda: app.screen.name == "home")
     assert _texts(runtime) == ["one\ntwo\nthree"]
+
+
+async def test_keys_typed_before_escape_are_saved(app: CharlieApp, runtime: Runtime, until: Until) -> None:
+    """Escape waits for the field to take in what was typed, however busy it is."""
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("n", *"day")
+        area = app.screen.query_one(JournalArea)
+        area.call_later(asyncio.sleep, 0.3)
+        for key in "s", "!":
+            app.post_message(events.Key(key, key))
+        app.post_message(events.Key("escape", None))
+        await until(lambda: app.screen.name == "home")
+    assert _texts(runtime) == ["days!"]
+
+
+async def test_a_refused_save_is_said_once(app: CharlieApp, shown: Shown, until: Until) -> None:
+    """Under the text; no notice covers it as well."""
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await pilot.press("n")
+        app.screen.query_one(JournalArea).load_text("a\0b")
+        await pilot.press("ctrl+s")
+        await until(lambda: "null byte" in shown(app))
+        await pilot.pause(0.2)
+        assert not app.screen.query("Toast")
+
+
+async def test_a_very_long_paste_is_not_wrapped(app: CharlieApp) -> None:
+    """Wrapping it again at each key would take seconds."""
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("n")
+        area = app.screen.query_one(JournalArea)
+        app.post_message(Paste("word " * 30_000))
+        await pilot.pause()
+        assert area.soft_wrap
+        app.post_message(Paste("word " * 30_000))
+        await pilot.pause()
+        assert not area.soft_wrap
+        assert len(area.text) == 300_000
+
+
+async def test_hints_are_shown_whole_or_not_at_all(app: CharlieApp, shown: Shown) -> None:
+    """A narrow terminal has fewer of them, none cut in the middle."""
+    async with app.run_test(size=(60, 20)) as pilot:
+        await pilot.press("n")
+        await pilot.pause()
+        assert shown(app).splitlines()[-1].strip() == "escape save and close   ctrl+s save"
+        await pilot.resize_terminal(80, 20)
+        await pilot.pause()
+        assert shown(app).splitlines()[-1].strip().endswith("f1 help")
+
+
+async def test_a_draft_that_cannot_be_kept_is_said_until_it_can(
+    app: CharlieApp, settings: Settings, shown: Shown, until: Until
+) -> None:
+    """A full disk: the reason stands under the text while it lasts, and the draft follows by itself."""
+    settings.drafts_dir.parent.mkdir(parents=True, exist_ok=True)
+    settings.drafts_dir.write_text("in the way")
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("n", *"kept")
+        await until(lambda: "the draft cannot be kept" in shown(app))
+        settings.drafts_dir.unlink()
+        await until(lambda: "the draft cannot be kept" not in shown(app))
+        assert list(settings.drafts_dir.glob("*.json"))
+        assert app.screen.query_one(JournalArea).text == "kept"
+
+
+async def test_a_failing_draft_does_not_double_the_entry(app: CharlieApp, runtime: Runtime, until: Until) -> None:
+    """Escape twice while the first save is under way saves once."""
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("n")
+        app.screen.query_one(JournalArea).load_text("long " * 190_000)
+        app.post_message(events.Key("escape", None))
+        await asyncio.sleep(0.03)
+        app.screen.post_message(DraftFailed("no space"))
+        app.post_message(events.Key("escape", None))
+        await until(lambda: app.screen.name == "home")
+        await pilot.pause(0.3)
+    assert len(_texts(runtime)) == 1

@@ -73,6 +73,47 @@ async def test_a_connection_opens_the_entries_that_mention_it(
     assert runtime.journal.connections(second)
 
 
+async def test_the_connections_have_a_cursor_as_soon_as_they_are_reached(
+    app: CharlieApp, runtime: Runtime, shown: Shown, until: Until
+) -> None:
+    """Tab, then enter: the first one's entries."""
+    (uuid,) = _read(runtime, TEXT)
+    async with app.run_test(size=SIZE) as pilot:
+        app.open_reader(uuid)
+        await until(lambda: "■ Places" in shown(app))
+        await pilot.press("tab", "enter")
+        await until(lambda: app.screen.name == "mentions")
+
+
+async def test_a_narrow_terminal_shows_the_connections_in_the_place_of_the_text(
+    app: CharlieApp, runtime: Runtime, shown: Shown, until: Until
+) -> None:
+    """Tab goes there and back."""
+    (uuid,) = _read(runtime, TEXT)
+    async with app.run_test(size=(40, 14)) as pilot:
+        app.open_reader(uuid)
+        await until(lambda: "A day out" in shown(app))
+        assert "■ Places" not in shown(app)
+        await pilot.press("tab")
+        await until(lambda: "■ Places" in shown(app) and "A day out" not in shown(app))
+        await pilot.press("tab")
+        await until(lambda: "■ Places" not in shown(app) and "A day out" in shown(app))
+
+
+async def test_tab_brings_hidden_connections_back(
+    app: CharlieApp, runtime: Runtime, shown: Shown, until: Until
+) -> None:
+    """The key b hides them; who wants to go there sees them again."""
+    (uuid,) = _read(runtime, TEXT)
+    async with app.run_test(size=SIZE) as pilot:
+        app.open_reader(uuid)
+        await until(lambda: "■ Places" in shown(app))
+        await pilot.press("b")
+        await until(lambda: "■ Places" not in shown(app))
+        await pilot.press("tab")
+        await until(lambda: "■ Places" in shown(app) and app.focused is app.screen.query_one(Connections))
+
+
 async def test_what_is_no_entity_can_be_said_so_and_taken_back(
     app: CharlieApp, runtime: Runtime, shown: Shown, until: Until
 ) -> None:

@@ -1,7 +1,9 @@
 """Residency: loaded once, held, unloaded when nothing waits, given back."""
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -138,6 +140,20 @@ def test_memory_comes_back(manager: ModelManager) -> None:
         manager.cleanup_if_no_work()
     give_back()
     assert resident_mb() - before_mb < 25
+
+
+def test_nothing_is_kept_by_a_circle(manager: ModelManager) -> None:
+    """What was unloaded is gone even where the collector was told to leave it alone, as it is after a first load."""
+    with manager.lease("tagger") as tagger:
+        tagger.read("Dinner with Sarah in Lisbon.")
+        seen = weakref.ref(tagger)
+    gc.freeze()
+    try:
+        del tagger
+        manager.unload_all()
+        assert seen() is None
+    finally:
+        gc.unfreeze()
 
 
 def test_status_never_loads(manager: ModelManager, work: Work) -> None:

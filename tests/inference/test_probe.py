@@ -42,6 +42,14 @@ def test_file_that_always_crashes_is_refused_and_remembered(f16_path: Path, tmp_
         prober = Prober(tmp_path, command=child("pass"))
 
 
+def test_a_kill_is_not_remembered(f16_path: Path, tmp_path: Path) -> None:
+    """The system ends a child when memory is short; another time there may be more."""
+    killed = Prober(tmp_path, command=child("import os; os.kill(os.getpid(), 9)"))
+    with pytest.raises(WeightsUnusable, match="crashed"):
+        killed.safe_settings(f16_path, WANTED)
+    assert Prober(tmp_path, command=child("pass")).safe_settings(f16_path, WANTED) == WANTED
+
+
 def test_changed_file_is_tried_again(f16_path: Path, tmp_path: Path) -> None:
     """Another file under the same name is another file."""
     path = tmp_path / "model.gguf"
@@ -76,3 +84,12 @@ def test_child_is_silent(f16_path: Path, tmp_path: Path, capfd: pytest.CaptureFi
     noisy = child("import os; os.write(1, b'out'); os.write(2, b'err')")
     Prober(tmp_path, command=noisy).safe_settings(f16_path, WANTED)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_crash_in_spite_of_the_probe_is_learnt_from(f16_path: Path, tmp_path: Path) -> None:
+    """After it only the safest settings are used, and no child is asked again."""
+    wanted = LoadSettings("llm", 256, 1, n_gpu_layers=-1, use_extra_bufts=True)
+    prober = Prober(tmp_path, command=("/nonexistent",))
+    prober.be_careful(f16_path, wanted)
+    safe = prober.safe_settings(f16_path, wanted)
+    assert (safe.use_extra_bufts, safe.n_gpu_layers) == (False, 0)

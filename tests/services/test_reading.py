@@ -1,12 +1,13 @@
 """Reading with an instruct model through real llama.cpp: drafts, failures, pauses."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from backend.domain import EpisodeStatus, ReaderKind
+from backend.domain import EpisodeStatus, Provenance, ReaderKind, Reading
 from backend.services import policy
 from backend.services.runtime import Runtime
 from backend.services.tasks import draft_nodes_task, extract_nodes_task
@@ -81,7 +82,6 @@ def test_missing_weights_pause_everything_until_they_are_there(
     assert runtime.status().problem
     assert runtime.status().pending == 2
     absent.hardlink_to(llm_path)
-    runtime.work.reading.resume()
     assert [read(uuid)["episode_uuid"] for uuid in uuids] == uuids
     assert runtime.status().problem == ""
 
@@ -137,3 +137,35 @@ def test_edit_during_a_reading_is_read_again(make_runtime: MakeRuntime, slow_llm
     again = make_runtime(immediate=True)
     assert read(uuid)["episode_uuid"] == uuid
     assert {"Tom Baker", "Oslo"} <= {found.entity.name for found in again.journal.connections(uuid)}
+
+
+class DefectiveModels:
+    """Hands out a reader with a defect, whose error quotes the entry."""
+
+    provenance = Provenance(ReaderKind.TAGGER, "defective", "")
+
+    @contextmanager
+    def lease(self, kind: str) -> Iterator["DefectiveModels"]:
+        """Itself."""
+        yield self
+
+    def read(self, text: str, reference_time: object, *, stopping: Callable[[], bool]) -> Reading:
+        """Raises."""
+        raise ValueError(text)
+
+    def cleanup_if_no_work(self) -> bool:
+        """Nothing is loaded."""
+        return False
+
+
+def test_a_defect_counts_as_a_failure_and_is_not_quoted(make_runtime: MakeRuntime) -> None:
+    """What is no error of ours neither hangs the entry for ever nor puts its words into reason or log."""
+    runtime = make_runtime(immediate=True)
+    uuid = runtime.journal.add(TEXT)
+    reading = runtime.work.reading
+    reading._manager = DefectiveModels()  # type: ignore[assignment]
+    outcome = read(uuid)
+    assert str(outcome["failed"]).startswith("ValueError at test_reading.py:")
+    entry = runtime.journal.ledger_entry(uuid)
+    assert entry is not None
+    assert (entry.attempts, "Sarah" in entry.reason) == (1, False)

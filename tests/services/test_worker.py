@@ -10,12 +10,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+import redis
 
 from backend.domain import Change, ChangeKind, EpisodeStatus
+from backend.errors import StorageClosing
 from backend.services.preferences import save_setting
-from backend.services.runtime import Runtime
-from backend.services.tasks import awaited
-from backend.settings import CHECKOUT
+from backend.services.queue import huey
+from backend.services.runtime import Runtime, bound
+from backend.services.tasks import awaited, end
+from backend.settings import CHECKOUT, load_settings
 
 TEXT = "Dinner with Sarah Miller in Lisbon."
 LIMIT_S = 30.0
@@ -114,8 +117,6 @@ def test_pending_of_a_former_run_is_recovered(make_runtime: MakeRuntime) -> None
     """Entries whose messages are lost are read by the next worker."""
     runtime = make_runtime(worker="none")
     uuids = [runtime.journal.add(TEXT) for _ in range(3)]
-    from backend.services.queue import huey
-
     huey.storage.flush_all()
     assert awaited() == set()
     runtime.close()
@@ -200,6 +201,56 @@ def test_external_consumer_that_waits_can_be_stopped(make_runtime: MakeRuntime) 
     assert consumer.wait(15) == 0
 
 
+def test_who_waits_for_the_gate_takes_no_message(make_runtime: MakeRuntime) -> None:
+    """A second worker that is told to end while the first one reads leaves the first one's messages alone."""
+    first = make_runtime(worker="process")
+    first.start_worker()
+    assert until(lambda: first.gate.holder_pid() not in (None, os.getpid()))
+    second = make_runtime(worker="thread")
+    second.start_worker()
+    time.sleep(1.0)
+    uuids = [second.journal.add(TEXT) for _ in range(5)]
+    started_s = time.monotonic()
+    second.close()
+    assert time.monotonic() - started_s < 0.8
+    assert second._work is None or second._work.reading.tally.read == 0
+    third = make_runtime(worker="none")
+    assert until(lambda: all(third.journal.status_of(uuid) is EpisodeStatus.DONE for uuid in uuids))
+
+
+def test_a_worker_that_outlives_its_runtime_starts_nothing(make_runtime: MakeRuntime) -> None:
+    """Huey's hook at the end of an abandoned worker begins no new Runtime, and with it no server."""
+    runtime = make_runtime(worker="none")
+    runtime.close()
+    end()
+    assert bound() is None
+
+
+def test_nothing_is_opened_once_closing_has_begun(home: Path) -> None:
+    """Quitting before the opening thread has come so far leaves no server behind."""
+    runtime = Runtime(load_settings(home=home))
+    runtime.close()
+    with pytest.raises(StorageClosing):
+        runtime.open()
+    assert not (home / "database" / "server.lock").exists()
+
+
+def test_a_lost_message_does_not_fail_the_saving(make_runtime: MakeRuntime, home: Path) -> None:
+    """With the queue unreachable an entry is saved all the same, once, and read when the worker looks."""
+    runtime = make_runtime(worker="none")
+    broken = huey.storage.conn
+    huey.storage.conn = redis.Redis(unix_socket_path=str(home / "nowhere.sock"))
+    try:
+        uuid = runtime.journal.add(TEXT)
+    finally:
+        huey.storage.conn = broken
+    assert len(runtime.journal.page().episodes) == 1
+    runtime.start_worker()
+    assert awaited() == set()
+    assert runtime.drain(lambda _progress: None).read == 1
+    assert runtime.journal.status_of(uuid) is EpisodeStatus.DONE
+
+
 def start_consumer() -> subprocess.Popen[bytes]:
     """The command that the README gives, on the home in the environment."""
     command = [
@@ -219,9 +270,10 @@ def start_consumer() -> subprocess.Popen[bytes]:
     )
 
 
-def test_model_chosen_elsewhere_is_taken_up(make_runtime: MakeRuntime, home: Path, llm_path: Path) -> None:
+@pytest.mark.parametrize("worker", ["thread", "process"])
+def test_model_chosen_elsewhere_is_taken_up(make_runtime: MakeRuntime, home: Path, llm_path: Path, worker: str) -> None:
     """`charlie models use` in another terminal changes who reads, without a restart."""
-    runtime = make_runtime(worker="thread")
+    runtime = make_runtime(worker=worker)
     runtime.start_worker()
     assert runtime.status().reader == "tagger"
     save_setting(home, "llm_path", str(llm_path))

@@ -1,4 +1,4 @@
-"""Kill -9 at random moments: the worker, the whole application, the database, all of them."""
+"""Kill -9 at random moments: the worker, the screen, the database, all of them."""
 
 import contextlib
 import os
@@ -17,9 +17,10 @@ from backend.database import cypher
 from backend.database.connection import default_client
 from backend.services.runtime import Runtime
 from backend.settings import CHECKOUT
-from tests.services.writer_process import TEXT
+from tests.terminal import Terminal
+from tests.writer_process import TEXT
 
-VICTIMS = ("worker", "application", "database", "everything", "database and application")
+VICTIMS = ("worker", "screen", "database", "everything", "database and screen")
 N_TRIALS = 25
 LIMIT_S = 30.0
 
@@ -31,20 +32,7 @@ def test_nothing_acknowledged_is_lost(make_runtime: MakeRuntime, home: Path, tri
     """Every acknowledged entry is there, and every entry has been read exactly once in the end."""
     dice = random.Random(trial)
     mode = ("thread", "process")[trial % 2]
-    output = home.parent / "output"
-    with output.open("wb") as file:
-        application = subprocess.Popen(
-            [sys.executable, "-m", "tests.services.writer_process", mode], stdout=file, cwd=CHECKOUT, env=os.environ
-        )
-    assert until(lambda: b"saved" in output.read_bytes())
-    time.sleep(dice.uniform(0, 0.8))
-    kill(VICTIMS[trial % len(VICTIMS)], application, home)
-    time.sleep(dice.uniform(0, 0.3))
-    application.kill()
-    application.wait()
-    acknowledged = {line.split()[1].decode() for line in output.read_bytes().splitlines() if line.count(b" ") == 2}
-    assert acknowledged
-
+    acknowledged = run_until_killed(VICTIMS[trial % len(VICTIMS)], mode, home, dice)
     runtime = make_runtime(worker="thread")
     runtime.start_worker()
     assert until(lambda: runtime.gate.is_held and runtime.status().pending == 0)
@@ -52,16 +40,38 @@ def test_nothing_acknowledged_is_lost(make_runtime: MakeRuntime, home: Path, tri
     assert_read_once(runtime, acknowledged)
 
 
-def kill(victim: str, application: subprocess.Popen[bytes], home: Path) -> None:
+def run_until_killed(victim: str, mode: str, home: Path, dice: random.Random) -> set[str]:
+    """The screen reads in a real terminal while another process saves; the uuids that were acknowledged."""
+    output = home.parent / "output"
+    screen = Terminal([sys.executable, "charlie.py"], env=os.environ | {"CHARLIE_WORKER": mode}, cwd=CHECKOUT)
+    with output.open("wb") as file, screen:
+        command = [sys.executable, "-m", "tests.writer_process"]
+        writer = subprocess.Popen(command, stdout=file, cwd=CHECKOUT, env=os.environ)
+        try:
+            screen.wait_until(lambda: b"saved" in output.read_bytes(), "a saved entry")
+            screen.pause(dice.uniform(0, 1.2))
+            kill(victim, screen.pid, writer.pid, home)
+            screen.pause(dice.uniform(0, 0.3))
+        finally:
+            writer.kill()
+            writer.wait()
+            if screen.status is None:
+                os.kill(screen.pid, signal.SIGKILL)
+    acknowledged = {line.split()[1].decode() for line in output.read_bytes().splitlines() if line.endswith(b" .")}
+    assert acknowledged
+    return acknowledged
+
+
+def kill(victim: str, screen_pid: int, writer_pid: int, home: Path) -> None:
     """SIGKILL to what the trial is about."""
     worker_pid = number_in(home / "run" / "worker.lock")
     server_pid = number_in(home / "database" / "server.lock")
     pids = {
         "worker": [worker_pid],
-        "application": [application.pid],
+        "screen": [screen_pid],
         "database": [server_pid],
-        "database and application": [server_pid, application.pid],
-        "everything": [server_pid, application.pid, worker_pid],
+        "database and screen": [server_pid, screen_pid],
+        "everything": [server_pid, screen_pid, worker_pid, writer_pid],
     }[victim]
     for pid in pids:
         if pid:

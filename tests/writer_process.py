@@ -1,6 +1,5 @@
-"""A Charlie that saves one entry after another and prints each uuid once it is acknowledged; made to be killed."""
+"""Saves one entry after another beside whoever reads them, and prints each uuid once it is acknowledged."""
 
-import sys
 import time
 
 from backend.errors import StorageError
@@ -11,16 +10,15 @@ TEXT = "Dinner with Sarah Miller in Lisbon. Sarah Miller paid."
 
 
 def main() -> None:
-    """Open the home of the environment, work in the mode of the first argument, save until killed."""
-    runtime = Runtime(load_settings(worker=sys.argv[1]))
+    """Open the home of the environment and save until killed."""
+    runtime = Runtime(load_settings(worker="none"))
     runtime.open()
-    runtime.start_worker()
     while True:
         try:
             uuid = runtime.journal.add(TEXT)
         except StorageError:
             continue
-        print(f"saved {uuid} {runtime.gate.holder_pid()}", flush=True)
+        print(f"saved {uuid} .", flush=True)
         time.sleep(0.03)
 
 
