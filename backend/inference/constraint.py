@@ -6,6 +6,7 @@ of them, where llama.cpp's own grammar sampler takes 13 to 32.
 
 import ctypes
 import json
+import weakref
 from functools import lru_cache, partial
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from backend.errors import InferenceError
 from backend.inference.bindings import bindings
+from backend.inference.guidance import Matcher, Vocabulary, offers_c
 from backend.inference.loader import LoadedModel
 
 # Compiled schemas that are remembered; the application has a handful.
@@ -26,7 +28,7 @@ _MOST_ITEMS: Final = 64
 class Constraint:
     """Where one answer stands in its schema."""
 
-    def __init__(self, matcher: LLMatcher, n_vocab: int) -> None:
+    def __init__(self, matcher: Matcher | LLMatcher, n_vocab: int) -> None:
         self._matcher = matcher
         self._n_vocab = n_vocab
 
@@ -65,12 +67,12 @@ class ConstraintMaker:
     def __init__(self, model: LoadedModel) -> None:
         self._model = model
         with model.vocab_lock:
-            tokenizer = _tokenizer(model)
+            vocabulary = _vocabulary(model)
         # Of the vocabulary and not of this object: a circle would keep its 60 MB until the collector comes by.
-        self._matcher = lru_cache(_KEPT_SCHEMAS)(partial(_compile, tokenizer))
+        self._matcher = lru_cache(_KEPT_SCHEMAS)(partial(_compile, vocabulary))
 
     def constraint(self, schema: dict[str, Any]) -> Constraint:
-        """A fresh constraint. Raises InferenceError when the schema cannot be compiled, or after the model's `close`."""
+        """A fresh constraint. Raises InferenceError when the schema cannot be compiled, or the model is unloaded."""
         # The tokenizer looks into the vocabulary, which must not be freed meanwhile.
         with self._model.vocab_lock:
             if self._model.is_closed:
@@ -78,19 +80,20 @@ class ConstraintMaker:
             return Constraint(self._matcher(json.dumps(schema)).deep_copy(), self._model.n_vocab)
 
 
-def _compile(tokenizer: LLTokenizer, schema: str) -> LLMatcher:
+def _compile(vocabulary: Vocabulary | LLTokenizer, schema: str) -> Matcher | LLMatcher:
     # With free white space a weak model pads with newlines until its limit.
     closed = {**_closed(json.loads(schema)), "x-guidance": {"whitespace_flexible": False}}
-    try:
-        matcher = LLMatcher(tokenizer, LLMatcher.grammar_from_json_schema(closed), log_level=0)
-    except ValueError as error:
-        raise InferenceError(f"the answer's schema cannot be used: {error}") from None
+    matcher: Matcher | LLMatcher
+    if isinstance(vocabulary, Vocabulary):
+        matcher = Matcher.of_schema(vocabulary, json.dumps(closed))
+    else:
+        matcher = LLMatcher(vocabulary, LLMatcher.grammar_from_json_schema(closed), log_level=0)
     if matcher.is_error():
         raise InferenceError(f"the answer's schema cannot be used: {matcher.get_error()[:300]}")
     return matcher
 
 
-def _tokenizer(model: LoadedModel) -> LLTokenizer:
+def _vocabulary(model: LoadedModel) -> Vocabulary | LLTokenizer:
     """The vocabulary as llguidance wants it. Its own `llamacpp.lltokenizer_from_vocab` calls what 0.3.36 deprecates."""
     api, vocab = bindings(), model.vocab
     room = 16 * 1024
@@ -107,6 +110,14 @@ def _tokenizer(model: LoadedModel) -> LLTokenizer:
         pieces.append(b"\xff" + piece if is_control else piece)
         if api.llama_vocab_is_eog(vocab, token):
             ends.append(token)
+    if offers_c():
+        model_of = weakref.ref(model)  # the model's engine holds this: no circle
+
+        def tokenize(text: bytes) -> list[int]:
+            held = model_of()
+            return [] if held is None or held.is_closed else held.tokenize(text.decode("utf-8", "replace"))
+
+        return Vocabulary(pieces, ends, tokenize)
     address = ctypes.cast(api._lib.llama_tokenize, ctypes.c_void_p).value
     # Missing in llguidance's own stubs, hence the name as text.
     make = getattr(LLTokenizer, "from_llamacpp")  # noqa: B009 - see above

@@ -43,9 +43,9 @@ class PrefixStore:
         if path is None or not path.exists():
             return False
         try:
-            is_loaded = self._set(path, number, len(tokens))
-        except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
-            logger.warning("a prefix file cannot be read: %s", type(error).__name__)
+            is_loaded = path.stat().st_size > _HEAD and self._set(path, number, len(tokens))
+        except OSError as error:
+            logger.warning("a prefix file cannot be read: %s", error.strerror)
             return False
         if is_loaded:
             with suppress(OSError):
@@ -71,7 +71,7 @@ class PrefixStore:
         api, context = bindings(), self._model.context
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as data:
             with memoryview(data) as view:
-                is_whole = view[: len(_MAGIC)] == _MAGIC and view[len(_MAGIC) : _HEAD] == _digest(view[_HEAD:])
+                is_whole = bytes(view[:_HEAD]) == _MAGIC + _digest(view[_HEAD:])
             if not is_whole:
                 return False
             size = len(data) - _HEAD

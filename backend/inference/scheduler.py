@@ -114,7 +114,8 @@ class Scheduler:
                 with self._model.lock:
                     self._admit()
                     self._step()
-            except Exception as error:  # nobody may wait for ever, whatever went wrong; the words may quote an entry
+            # Whatever went wrong, nobody may wait for ever; its words may quote an entry.
+            except Exception as error:  # noqa: BLE001 - see above
                 logger.error("decoding failed: %s", type(error).__name__)
                 self._give_up(ReadingFailed(f"decoding failed ({type(error).__name__})"))
         self._give_up(_unloaded())
@@ -287,7 +288,8 @@ class Scheduler:
                 track.unread = request.take(self._logits(row.output), self._model)
                 self._count(tokens_generated=len(request.pieces) - n_before)
             request.pace.note(len(track.held), len(request.prompt), len(request.pieces), self._usual)
-        except Exception as error:  # its schema, its limit, its listener: not the others' trouble
+        # Its schema, its limit, its listener: not the others' trouble.
+        except Exception as error:  # noqa: BLE001 - see above
             self._end(track, error)
             return
         if row.output >= 0 and not track.unread:

@@ -87,7 +87,8 @@ class ReadingService:
         # The weights file as it was when reading was paused.
         self._paused_over: tuple[int, int] | None = None
         self._tallying = threading.Lock()
-        self._in_work: list[str] = []
+        # Entries that are being read, the one that was begun first in front.
+        self.in_work: list[str] = []
         self.tally = Tally()
         # Why no entry can be read and what to do; empty while all is well.
         self.problem = ""
@@ -100,7 +101,7 @@ class ReadingService:
     @property
     def reading_uuid(self) -> str:
         """The entry that is being read, of several the one that was begun first; empty for none."""
-        in_work = self._in_work
+        in_work = self.in_work
         return in_work[0] if in_work else ""
 
     def is_paused(self) -> bool:
@@ -137,12 +138,12 @@ class ReadingService:
             entry = self._due(uuid)
             if entry is None:
                 return ALREADY
-            together = [self._drafted(waiting) for waiting in (entry, *self._companions(entry))]
+            together = [self._drafted(waiting) for waiting in (entry, *self.companions(entry))]
             outcome = self._read_together(together)[0]
         self._manager.cleanup_if_no_work()
         return outcome
 
-    def _companions(self, first: LedgerEntry) -> list[LedgerEntry]:
+    def companions(self, first: LedgerEntry) -> list[LedgerEntry]:
         """The next few that wait, to be decoded together with the first; their own messages then find nothing to do.
 
         Nobody goes along with an entry that the process died on: if it dies again, it is known of what.
@@ -292,8 +293,8 @@ class ReadingService:
 
     def _note(self, uuid: str, *, is_begun: bool) -> None:
         with self._tallying:
-            others = [other for other in self._in_work if other != uuid]
-            self._in_work = [*others, uuid] if is_begun else others
+            others = [other for other in self.in_work if other != uuid]
+            self.in_work = [*others, uuid] if is_begun else others
 
     def _weights_state(self) -> tuple[int, int] | None:
         """Size and time of change of the file that reads; None while it is not there."""

@@ -80,7 +80,8 @@ def next_up(n_most: int) -> list[str]:
     if huey.immediate:
         return []
     with translated():
-        return _uuids(huey.pending(n_most))
+        # Twice as many: a message for a draft may still stand before each.
+        return _uuids(huey.pending(2 * n_most))[:n_most]
 
 
 def _uuids(messages: Sequence[Any]) -> list[str]:

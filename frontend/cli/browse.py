@@ -16,6 +16,7 @@ from frontend.cli.output import (
     print_json,
     print_table,
     print_text,
+    short,
     summary_json,
     when,
 )
@@ -115,7 +116,7 @@ def _up_to(limit: int, page_of: Callable[[PageCursor | None, int], Page]) -> lis
 def _print_entries(found: list[EpisodeSummary]) -> None:
     print_table(
         ("uuid", "when", "status", "title"),
-        [(entry.uuid, when(entry.valid_at), entry.status.value, entry.title) for entry in found],
+        [(short(entry.uuid), when(entry.valid_at), entry.status.value, entry.title) for entry in found],
     )
 
 

@@ -25,6 +25,7 @@ type Json = bool | int | float | str | Sequence[Json] | Mapping[str, Json] | Non
 # JSON leaves these as they are; a terminal would obey them.
 _C1_CONTROLS = re.compile("[\x7f-\x9f]")
 _LEAST_LAST_COLUMN = 12
+_SHORT_UUID = 8
 _STYLES = {"Person": "cyan", "Place": "green", "Group": "magenta", "Activity": "yellow"}
 
 
@@ -86,6 +87,11 @@ def _write(text: str) -> None:
         # Python would try again at exit, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise CommandFailed(f"the output cannot be written: {error.strerror}") from None
+
+
+def short(uuid: str) -> str:
+    """As much of a uuid as a person types, on a terminal; all of it for a program."""
+    return uuid[:_SHORT_UUID] if sys.stdout.isatty() else uuid
 
 
 def when(moment: datetime) -> str:

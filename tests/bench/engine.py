@@ -10,13 +10,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
-from pydantic import TypeAdapter
+from pydantic import BaseModel, Field
 
 from backend.errors import AnswerUnreadable, Stopped
-from backend.graph.signatures import FindEntities
+from backend.graph.signatures import NamedThing
 from backend.inference.batch import TokenBatch
 from backend.inference.bindings import bindings
 from backend.inference.cells import Cells
@@ -34,19 +34,16 @@ from tests.gguf_factory import write_random_llm
 _THREADS: Final = 2
 _ENTRIES, _ANSWER_TOKENS, _ENTRY_TOKENS, _INSTRUCTION_TOKENS = 8, 120, 200, 1_000
 _CYCLES: Final = 10
-# The reader's own answer, with so many items that it is not over before its limit.
-SCHEMA: Final[dict[str, Any]] = {
-    "type": "object",
-    "properties": {
-        "entities": {
-            **TypeAdapter(FindEntities.output_fields["entities"].annotation).json_schema(),
-            "minItems": 16,
-            "maxItems": 64,
-        }
-    },
-    "required": ["entities"],
-}
 _SHORT_NOTE = "0.6B shape, Q8_0, random weights, 2 threads"
+
+
+class _Answer(BaseModel):
+    """The reader's own answer, with so many items that it is not over before its limit."""
+
+    entities: Annotated[list[NamedThing], Field(min_length=16, max_length=64)]
+
+
+SCHEMA: Final = _Answer.model_json_schema()
 
 
 def measure_tokens(bench: Bench) -> list[Figure]:
@@ -178,7 +175,7 @@ def _one_after_another(path: Path, instructions: str, entries: list[str]) -> flo
 
     llama.llama_cpp.llama_model_default_params = safe
     try:
-        model = Llama(str(path), n_ctx=2048, n_threads=_THREADS, n_threads_batch=_THREADS, verbose=True)
+        model = Llama(str(path), n_ctx=2048, n_threads=_THREADS, n_threads_batch=_THREADS, verbose=False)
     finally:
         llama.llama_cpp.llama_model_default_params = usual
     form: Any = {"type": "json_object", "schema": SCHEMA}

@@ -106,7 +106,7 @@ def test_least_recently_used_goes(f16_path: Path, tmp_path: Path) -> None:
         os.utime(first, (1, 1))
         ask(engine, system=ChatMessage("system", "Quite another thing to do. " * 12))
         second = next(path for path in files(tmp_path) if path != first)
-        store = PrefixStore(model, tmp_path, most_bytes=2 * first.stat().st_size)
+        store = PrefixStore(model, tmp_path, most_bytes=second.stat().st_size + 1000)
         engine.close()
         store.save([1, 2, 3], 7)
     assert not first.exists()

@@ -17,7 +17,7 @@ from pathlib import Path
 from backend.services.crashes import Crashes
 crashes = Crashes(Path(sys.argv[1]))
 crashes.watch()
-with crashes.marked(sys.argv[2], "diary", sys.argv[3]):
+with crashes.marked(sys.argv[2], sys.argv[3]):
     if sys.argv[4] == "segfault":
         ctypes.string_at(0)
     elif sys.argv[4] == "abort":
@@ -48,7 +48,7 @@ def test_a_crash_is_told_from_a_kill(folder: Path, how: str, is_crash: bool) -> 
     """A native fault leaves its frames, a kill leaves none; the entry is named once."""
     die(folder, how)
     crashes = Crashes(folder)
-    assert crashes.take_leftover() == Leftover("e1", "diary", "w1", is_crash)
+    assert crashes.take_leftover() == Leftover(("e1",), "w1", is_crash)
     assert crashes.take_leftover() is None
     assert crashes.had_crash() is is_crash
 
@@ -56,7 +56,7 @@ def test_a_crash_is_told_from_a_kill(folder: Path, how: str, is_crash: bool) -> 
 def test_a_call_that_ends_leaves_nothing(folder: Path) -> None:
     """By returning or by an exception."""
     crashes = Crashes(folder)
-    with crashes.marked("e1", "diary", "w1"):
+    with crashes.marked("e1", "w1"):
         pass
     assert crashes.take_leftover() is None
     die(folder, "raise")
@@ -113,3 +113,17 @@ def test_the_record_is_private(folder: Path) -> None:
     finally:
         crashes.unwatch()
         crashes.unwatch()
+
+
+def test_several_at_once_are_all_named_and_none_is_blamed(tmp_path: Path) -> None:
+    """Of entries that were read together nobody knows which one it was: the weights are not counted against."""
+    code = (
+        "import ctypes, sys; from pathlib import Path; from backend.services.crashes import Crashes\n"
+        "crashes = Crashes(Path(sys.argv[1])); crashes.watch()\n"
+        "with crashes.marked('e1', 'w'), crashes.marked('e2', 'w'): ctypes.string_at(0)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=CHECKOUT, check=False)
+    crashes = Crashes(tmp_path)
+    assert crashes.take_leftover() == Leftover(("e1", "e2"), "w", is_crash=True)
+    assert crashes.had_crash()
+    assert not crashes.are_unusable("w")

@@ -9,7 +9,7 @@ import pytest
 
 from backend.domain import EpisodeStatus, Provenance, ReaderKind, Reading
 from backend.services import policy
-from backend.services.runtime import Runtime
+from backend.services.runtime import DrainProgress, Runtime
 from backend.services.tasks import draft_nodes_task, extract_nodes_task
 
 TEXT = "Met Sarah Miller at Cafe Luna in Lisbon after yoga class."
@@ -169,3 +169,33 @@ def test_a_defect_counts_as_a_failure_and_is_not_quoted(make_runtime: MakeRuntim
     entry = runtime.journal.ledger_entry(uuid)
     assert entry is not None
     assert (entry.attempts, "Sarah" in entry.reason) == (1, False)
+
+
+def test_what_waits_is_read_together(make_runtime: MakeRuntime, llm_path: Path) -> None:
+    """A burst of entries: one load, instructions read once, several in work at a time, each read once."""
+    runtime = make_runtime(worker="thread", llm_path=llm_path, n_ctx_tokens=8192, max_answer_tokens=4096)
+    uuids = [runtime.journal.add(f"{TEXT} Day {number}.") for number in range(6)]
+    together: list[int] = []
+
+    def look(progress: DrainProgress) -> None:
+        together.append(len(runtime.work.reading.in_work))
+
+    report = runtime.drain(look)
+    assert (report.read, report.dead, report.pending, report.problem) == (6, 0, 0, "")
+    # One of the tagger, for the drafts, and one of the instruct model.
+    assert report.loads == 2
+    assert max(together) > 1
+    assert report.tokens.reused > report.tokens.prompt / 2
+    assert {runtime.journal.status_of(uuid) for uuid in uuids} == {EpisodeStatus.DONE}
+    assert report.rss_mb_after <= report.rss_mb_peak
+
+
+def test_an_entry_that_was_in_a_crash_is_read_alone(make_runtime: MakeRuntime, llm_path: Path) -> None:
+    """Then it is known which one it was, should it happen again."""
+    runtime = make_runtime(worker="none", llm_path=llm_path)
+    uuids = [runtime.journal.add(TEXT) for _ in range(3)]
+    runtime.stores.ledger.update(uuids[1], {"crashes": 1})
+    entries = {uuid: runtime.journal.ledger_entry(uuid) for uuid in uuids}
+    companions = runtime.work.reading.companions(entries[uuids[0]])  # type: ignore[arg-type]
+    assert [entry.uuid for entry in companions] == [uuids[2]]
+    assert runtime.work.reading.companions(entries[uuids[1]]) == []  # type: ignore[arg-type]

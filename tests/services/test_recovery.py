@@ -114,19 +114,19 @@ def test_a_crash_and_a_kill_are_counted_apart(stores: Stores) -> None:
 
     save(stores, "a")
     for _ in range(MAX_CRASHES - 1):
-        settle(Leftover("a", JOURNAL, "w", is_crash=True), stores, give_up)
+        settle(Leftover(("a",), "w", is_crash=True), stores, give_up)
     for _ in range(MAX_KILLS - 1):
-        settle(Leftover("a", JOURNAL, "w", is_crash=False), stores, give_up)
+        settle(Leftover(("a",), "w", is_crash=False), stores, give_up)
     entry = stores.ledger.get("a")
     assert entry is not None
     assert (entry.crashes, entry.kills, given_up) == (MAX_CRASHES - 1, MAX_KILLS - 1, [])
-    settle(Leftover("a", JOURNAL, "w", is_crash=True), stores, give_up)
+    settle(Leftover(("a",), "w", is_crash=True), stores, give_up)
     assert given_up == [f"reading it crashed the model's process {MAX_CRASHES} times"]
 
 
 def test_a_death_over_an_entry_that_is_gone(stores: Stores) -> None:
     """Deleted, or read before the marker was taken away: nobody is blamed."""
-    settle(Leftover("gone", JOURNAL, "w", is_crash=True), stores, lambda *_, **__: pytest.fail("given up"))
+    settle(Leftover(("gone",), "w", is_crash=True), stores, lambda *_, **__: pytest.fail("given up"))
     assert stores.ledger.get("gone") is None
 
 

@@ -34,7 +34,7 @@ def is_reading_with(runtime: Runtime, uuid: str, weights_but: set[str]) -> bool:
     except (OSError, ValueError):
         return False
     is_alive = runtime.gate.holder_pid() is not None
-    return is_alive and marker["uuid"] == uuid and marker["weights"] not in weights_but
+    return is_alive and marker["uuids"] == [uuid] and marker["weights"] not in weights_but
 
 
 def crash(runtime: Runtime, uuid: str, tagger: set[str], signum: int) -> None:
