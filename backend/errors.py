@@ -110,12 +110,12 @@ class WeightsUnusable(ReadingUnavailable):
 
 
 class ModelTooLarge(ReadingUnavailable):
-    """The model needs more memory than the machine has free."""
+    """The model needs more memory than the machine has free; `advice` says in numbers what would fit."""
 
-    def __init__(self, name: str, need_bytes: int, available_bytes: int) -> None:
+    def __init__(self, name: str, need_bytes: int, available_bytes: int, advice: str = "") -> None:
         super().__init__(
             f"{name} needs {need_bytes / 2**20:,.0f} MB and {available_bytes / 2**20:,.0f} MB are free: "
-            "close other programs, choose a smaller model with 'charlie models use PATH', "
+            f"close other programs, {advice or "choose a smaller model with 'charlie models use PATH'"}, "
             "or set memory_override = true"
         )
         self.need_bytes = need_bytes

@@ -80,6 +80,8 @@ class Settings(BaseSettings):
     n_gpu_layers: int = Field(default=-1, ge=-1)
     # Load a model even when it seems not to fit.
     memory_override: bool = False
+    # Big models (instruct models, rerankers) that may be resident together; the least recently used leaves first.
+    max_loaded: int = Field(default=1, ge=1, le=16)
     # Keep models resident when nothing waits.
     keep_loaded: bool = False
     # How nicely the worker runs (0 to 19).

@@ -259,7 +259,7 @@ def _context_params(settings: LoadSettings, n_ctx: int) -> Any:
     params = api.llama_context_default_params()
     is_encoder = settings.kind != "llm"
     params.n_ctx = n_ctx if is_encoder else n_ctx * settings.n_sequences
-    params.n_batch = params.n_ubatch = min(N_BATCH if is_encoder else LLM_BATCH, n_ctx)
+    params.n_batch = params.n_ubatch = min(N_BATCH, n_ctx) if is_encoder else LLM_BATCH
     params.n_seq_max = settings.n_sequences if is_encoder else settings.n_sequences + KEPT_PREFIXES
     # One pool for all sequences: apart, each would get n_ctx / n_seq_max, and copying a part of a prefix asserts.
     params.kv_unified = True

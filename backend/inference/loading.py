@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from backend.domain import TokenCounts
-from backend.errors import ModelTooLarge, WeightsMissing
+from backend.errors import CharlieError, ModelTooLarge, WeightsMissing
 from backend.inference.gguf_header import read_header
 from backend.inference.loader import N_BATCH, Kind, LoadedModel, LoadSettings, check_kind, load_model
-from backend.inference.memory import available_bytes, need_bytes
+from backend.inference.memory import available_bytes, longest_context, need_bytes
 from backend.inference.probe import Prober
 from backend.inference.weights import fingerprint
 from backend.settings import EMBEDDING_PATH, TAGGER_HEAD_PATH, TAGGER_PATH, Settings
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # The small models read so little at a time that all cores together get it over with; more than four gain nothing.
 _MOST_SMALL_THREADS: Final = 4
+# A context in which most entries are read whole.
+_ORDINARY_TOKENS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,16 @@ class ModelLoader:
         for n_sequences in range(wanted.n_sequences, 0, -1):
             if self._file_need_bytes(kind, n_sequences) <= available:
                 return replace(wanted, n_sequences=n_sequences)
-        raise ModelTooLarge(self._path(kind).name, self._file_need_bytes(kind, 1), available)
+        need, advice = self._file_need_bytes(kind, 1), self._advice(available) if kind == "llm" else ""
+        raise ModelTooLarge(self._path(kind).name, need, available, advice)
+
+    def _advice(self, available: int) -> str:
+        """What would fit in place of the chosen model: itself with less context, or a listed one; empty for nothing."""
+        wanted = self._settings.n_ctx_tokens
+        header = read_header(self._path("llm"))
+        n_tokens = longest_context(header, wanted, n_batch=N_BATCH, available_bytes=available)
+        shorter = f"set n_ctx_tokens = {n_tokens} with which it fits" if n_tokens else ""
+        return " or ".join(filter(None, (shorter, largest_listed(wanted, available))))
 
     def load(self, kind: Kind, on_progress: Callable[[float], bool]) -> Loaded:
         """A model of `kind`; the caller closes it.
@@ -202,6 +213,32 @@ class ModelLoader:
             max_answer_tokens=self._settings.max_answer_tokens,
             weights=fingerprint(model.path, cache_dir),
         )
+
+
+def largest_listed(n_ctx_tokens: int, available: int, path: Path | None = None) -> str:
+    """The largest listed instruct model that fits into `available` bytes, in words; empty where none does.
+
+    One that fits with an ordinary context goes before a larger one that fits with less. `path` is of the catalogue.
+    """
+    from backend.inference.catalog import CATALOG_PATH, read_catalog  # 25 ms, and only who is refused needs it
+
+    try:
+        listed = [entry for entry in read_catalog(path or CATALOG_PATH) if entry.kind == "llm"]
+    except CharlieError:  # a malformed catalogue is said where it is listed, and is not why this model is refused
+        return ""
+    fitting = []
+    for entry in listed:
+        wanted = min(n_ctx_tokens, entry.context)
+        n_tokens = longest_context(entry.header, wanted, n_batch=N_BATCH, available_bytes=available)
+        fitting += [(n_tokens >= min(wanted, _ORDINARY_TOKENS), entry.size_bytes, n_tokens, entry)] if n_tokens else []
+    if not fitting:
+        return ""
+    _, _, n_tokens, entry = max(fitting, key=lambda found: found[:2])
+    need = need_bytes(entry.header, n_ctx_tokens=n_tokens, n_batch=N_BATCH, writes_answers=True)
+    return (
+        f"choose {entry.name} ('charlie models pull {entry.name}'), the largest listed model that fits: "
+        f"{need / 2**20:,.0f} MB with a context of {n_tokens:,} tokens"
+    )
 
 
 def _cores() -> int:

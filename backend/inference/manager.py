@@ -1,21 +1,23 @@
 """Decides what is resident: loads at the first need, holds under a lease, unloads by the event that nothing waits.
 
-A model is in one state at a time; whoever moves it into LOADING or UNLOADING does so alone, outside the lock, while
-the others wait. So a burst loads once, an arrival during an unload waits and loads again, and two copies never are.
+Big models are exclusive, or as many as `max_loaded` stay; small ones stay beside them. A model is in one state at a
+time; whoever moves it into LOADING or UNLOADING does so alone, outside the lock, while the others wait. So a burst
+loads once, an arrival during an unload waits and loads again, and two copies never are.
 """
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backend.domain import ModelState, ModelStatus, TokenCounts
-from backend.errors import CharlieError, InferenceError, Stopped
+from backend.errors import CharlieError, InferenceError, ModelTooLarge, Stopped
 from backend.inference.loader import Kind
 from backend.inference.loading import Loaded, ModelLoader, model_name
 from backend.inference.memory import available_bytes, give_back, resident_mb
+from backend.inference.residency import MOVING, Slot, idle_big, in_the_way, outdated
 from backend.settings import Settings, load_settings
 
 logger = logging.getLogger(__name__)
@@ -34,25 +36,6 @@ _SHOWN_FIRST: Final = (
     ModelState.FAILED,
     ModelState.UNLOADED,
 )
-_MOVING: Final = (ModelState.LOADING, ModelState.UNLOADING)
-
-
-@dataclass(slots=True)
-class _Slot:
-    """Where one kind of model stands; read and written under the manager's lock."""
-
-    kind: Kind
-    # UNLOADED, LOADING, READY, UNLOADING or FAILED; busy is READY with leases.
-    state: ModelState = ModelState.UNLOADED
-    loaded: Loaded | None = None
-    leases: int = 0
-    progress: float = 0.0
-    # Why the last load failed; empty after one that did not.
-    problem: str = ""
-
-    @property
-    def shown_state(self) -> ModelState:
-        return ModelState.BUSY if self.state is ModelState.READY and self.leases else self.state
 
 
 class ModelManager:
@@ -74,7 +57,9 @@ class ModelManager:
         self._on_change = on_change
         self._stopping = stopping or (lambda: False)
         self._changed = threading.Condition()
-        self._slots = {kind: _Slot(kind) for kind in KINDS}
+        # By kind, what the settings ask for; and big models that former settings asked for, while there is room.
+        self._slots = {kind: Slot(kind) for kind in KINDS}
+        self._parked: list[Slot] = []
         self._loads = 0
         # By models that have been unloaded.
         self._counted = TokenCounts()
@@ -87,8 +72,7 @@ class ModelManager:
             WeightsMissing, WeightsUnusable, ModelTooLarge: it cannot be loaded now; tried again at the next lease.
             Stopped: `stopping` said so.
         """
-        slot = self._slots[kind]
-        loaded = self._acquire(slot)
+        slot, loaded = self._acquire(kind)
         try:
             self._tell()
             yield loaded.reader
@@ -138,10 +122,8 @@ class ModelManager:
         """Go on with other settings; models that were loaded with others are unloaded once they are free."""
         self._settings = settings
         with self._changed:
-            stale = [slot for slot in self._slots.values() if slot.loaded and not slot.leases]
-            slots = [slot for slot in stale if slot.state is ModelState.READY and self._is_stale(slot)]
-            for slot in slots:
-                slot.state = ModelState.UNLOADING
+            slots = outdated(filter(self._is_stale, self._all()), settings.max_loaded)
+            self._doom(slots)
             for slot in self._slots.values():
                 if slot.state is ModelState.FAILED:
                     # It failed under the former settings.
@@ -168,7 +150,7 @@ class ModelManager:
     def token_counts(self) -> TokenCounts:
         """What the models of this process have read and written since it began."""
         with self._changed:
-            resident = (slot.loaded for slot in self._slots.values() if slot.loaded)
+            resident = (slot.loaded for slot in self._all() if slot.loaded)
             return sum((loaded.count_tokens() for loaded in resident), self._counted)
 
     def problem(self, kind: Kind) -> str:
@@ -185,26 +167,55 @@ class ModelManager:
                 if slot.loaded and slot.state is ModelState.READY
             }
 
-    def _acquire(self, slot: _Slot) -> Loaded:
-        with self._changed:
-            while slot.state in _MOVING or (slot.loaded is None and self._is_moving()):
-                if self._stopping():
-                    raise Stopped
-                self._changed.wait(_LOOK_EVERY_S)
-            if slot.loaded is not None and not self._is_stale(slot):
-                slot.leases += 1
-                return slot.loaded
-            is_reload = slot.loaded is not None and not slot.leases
-            if slot.loaded is not None and not is_reload:
-                slot.leases += 1  # others still use it: the new settings wait for them
-                return slot.loaded
-            slot.state, slot.progress = (ModelState.UNLOADING if is_reload else ModelState.LOADING), 0.0
-        if is_reload:
-            self._free([slot])
-            return self._acquire(slot)
-        return self._load(slot)
+    def _acquire(self, kind: Kind) -> tuple[Slot, Loaded]:
+        while True:
+            with self._changed:
+                slot = self._settled(kind)
+                if slot.loaded is not None and (slot.leases or not self._is_stale(slot)):
+                    # Others may still use a stale one: the new settings wait for them.
+                    slot.leases, slot.used_s = slot.leases + 1, time.monotonic()
+                    return slot, slot.loaded
+                leaving = in_the_way(self._all(), slot, self._settings.max_loaded)
+                self._doom(leaving)
+                if not leaving:
+                    slot.state, slot.progress = ModelState.LOADING, 0.0
+            if leaving:
+                self._free(leaving)
+                continue
+            try:
+                return slot, self._load(slot)
+            except ModelTooLarge:
+                # It may fit without the big ones that stayed beside it.
+                with self._changed:
+                    leaving = idle_big(self._all()) if slot.is_big else []
+                    self._doom(leaving)
+                if not leaving:
+                    raise
+                self._free(leaving)
 
-    def _load(self, slot: _Slot) -> Loaded:
+    def _settled(self, kind: Kind) -> Slot:
+        """The slot of what the settings ask for, once nothing moves that it would have to wait for. Raises Stopped."""
+        while True:
+            slot = self._slots[kind]
+            is_wanted = slot.loaded is not None and not self._is_stale(slot)
+            if slot.state not in MOVING and (is_wanted or not self._is_moving()):
+                break
+            if self._stopping():
+                raise Stopped
+            self._changed.wait(_LOOK_EVERY_S)
+        if is_wanted or slot.leases or not slot.is_big or (slot.loaded and self._settings.max_loaded == 1):
+            return slot
+        if slot.loaded is not None:
+            self._parked.append(slot)
+            slot = self._slots[kind] = Slot(kind)
+        fitting = (other for other in self._parked if other.kind == kind and not self._is_stale(other))
+        found = next(fitting, None)
+        if found is not None:
+            self._parked.remove(found)
+            self._slots[kind] = found
+        return self._slots[kind]
+
+    def _load(self, slot: Slot) -> Loaded:
         loaded: Loaded | None = None
         problem = "the load was interrupted"
         try:
@@ -221,7 +232,7 @@ class ModelManager:
             with self._changed:
                 slot.loaded, slot.problem = loaded, "" if loaded else problem
                 slot.state = ModelState.READY if loaded else ModelState.FAILED if problem else ModelState.UNLOADED
-                slot.leases += 1 if loaded else 0
+                slot.leases, slot.used_s = slot.leases + (1 if loaded else 0), time.monotonic()
                 self._loads += 1 if loaded else 0
                 slot.progress = 1.0 if loaded else 0.0
                 self._changed.notify_all()
@@ -229,7 +240,7 @@ class ModelManager:
                 self._tell()
         return loaded
 
-    def _progressed(self, slot: _Slot, done: float) -> bool:
+    def _progressed(self, slot: Slot, done: float) -> bool:
         with self._changed:
             is_step = done - slot.progress >= _PROGRESS_STEP
             slot.progress = done if is_step else slot.progress
@@ -237,29 +248,35 @@ class ModelManager:
             self._tell()
         return not self._stopping()
 
-    def _is_stale(self, slot: _Slot) -> bool:
+    def _is_stale(self, slot: Slot) -> bool:
         return slot.loaded is not None and slot.loaded.made_for != ModelLoader(self._settings).key(slot.kind)
 
     def _is_moving(self) -> bool:
-        return any(slot.state in _MOVING for slot in self._slots.values())
+        return any(slot.state in MOVING for slot in self._all())
 
     def _is_quiet(self) -> bool:
-        return not self._is_moving() and not any(slot.leases for slot in self._slots.values())
+        return not self._is_moving() and not any(slot.leases for slot in self._all())
 
-    def _shut(self) -> list[_Slot]:
+    def _shut(self) -> list[Slot]:
         """Shut the doors of everything that is loaded; the caller opens them again, or frees what is behind."""
-        slots = [slot for slot in self._slots.values() if slot.state is ModelState.READY]
-        for slot in slots:
-            slot.state = ModelState.UNLOADING
+        slots = [slot for slot in self._all() if slot.state is ModelState.READY]
+        self._doom(slots)
         return slots
 
-    def _reopen(self, slots: list[_Slot]) -> None:
+    def _all(self) -> list[Slot]:
+        return [*self._slots.values(), *self._parked]
+
+    def _doom(self, slots: list[Slot]) -> None:
+        for slot in slots:
+            slot.state = ModelState.UNLOADING
+
+    def _reopen(self, slots: list[Slot]) -> None:
         with self._changed:
             for slot in slots:
                 slot.state = ModelState.READY
             self._changed.notify_all()
 
-    def _free(self, slots: list[_Slot]) -> None:
+    def _free(self, slots: list[Slot]) -> None:
         if not slots:
             return
         self._tell()
@@ -274,6 +291,7 @@ class ModelManager:
         with self._changed:
             for slot in slots:
                 slot.state, slot.progress = ModelState.UNLOADED, 0.0
+            self._parked = [slot for slot in self._parked if slot.state is not ModelState.UNLOADED]
             self._changed.notify_all()
         self._tell()
 

@@ -64,7 +64,9 @@ class Scheduler:
         self._api = bindings()
         self._cells = Cells(model)
         self._kept = KeptPrefixes(self._cells, store, first_number=self.n_parallel, can_be_cut=model.can_be_cut)
-        self._batch = TokenBatch(LLM_BATCH)
+        # No more than llama.cpp takes, which is less where the context is small.
+        self._n_batch = min(LLM_BATCH, int(self._api.llama_n_batch(model.context)))
+        self._batch = TokenBatch(self._n_batch)
         self._stop = StopFlag(model)
         self._changed = threading.Condition()
         self._inbox: deque[Request] = deque()
@@ -225,18 +227,21 @@ class Scheduler:
         tracks = [*self._running, *(track for track in read_first.values() if track.unread)]
         tracks.sort(key=lambda track: track.request is None or not track.request.pieces)
         self._batch.clear()
-        room, rows = LLM_BATCH, []
+        room, rows = self._n_batch, []
         for track in tracks:
             if room == 0:
                 break
-            tokens = track.unread[:room]
-            is_last = len(tokens) == len(track.unread) and track.request is not None
-            last = self._batch.add(
-                tokens, position=len(track.held), sequence=track.number, outputs="last" if is_last else "none"
-            )
-            rows.append(_Row(track, tokens, last if is_last else -1))
-            room -= len(tokens)
+            rows.append(self._add(track, room))
+            room -= len(rows[-1].tokens)
         return rows
+
+    def _add(self, track: Track, room: int) -> _Row:
+        """Put what `track` reads next into the batch, up to `room` tokens."""
+        tokens = track.unread[:room]
+        is_asked = len(tokens) == len(track.unread) and track.request is not None
+        outputs = "last" if is_asked else "none"
+        last = self._batch.add(tokens, position=len(track.held), sequence=track.number, outputs=outputs)
+        return _Row(track, tokens, last if is_asked else -1)
 
     def _decode(self) -> int:
         self._count(steps=1)
@@ -253,15 +258,7 @@ class Scheduler:
             return
         for row in rows:
             self._batch.clear()
-            tokens = row.track.unread[:LLM_BATCH]
-            is_last = len(tokens) == len(row.track.unread) and row.track.request is not None
-            last = self._batch.add(
-                tokens,
-                position=len(row.track.held),
-                sequence=row.track.number,
-                outputs="last" if is_last else "none",
-            )
-            alone = _Row(row.track, tokens, last if is_last else -1)
+            alone = self._add(row.track, self._n_batch)
             status = self._decode()
             if status == 0:
                 self._advance(alone)

@@ -42,6 +42,7 @@ _FOLLOWED = (
     "n_threads",
     "n_gpu_layers",
     "memory_override",
+    "max_loaded",
     "keep_loaded",
 )
 

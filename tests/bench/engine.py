@@ -50,6 +50,7 @@ def measure_tokens(bench: Bench) -> list[Figure]:
     """Choosing and checking a token, with the vocabulary of 151,936 and the reader's own schema."""
     bench.say("token check")
     model = load_model(_small(bench), kind="llm", n_ctx_tokens=512, n_threads=1)
+    waits_ms = [_longest_wait_ms(lambda: ConstraintMaker(model)) for _ in range(bench.times(5, 2))]
     maker, random = ConstraintMaker(model), np.random.default_rng(7)
     allowed: list[float] = []
     masked: list[float] = []
@@ -58,10 +59,32 @@ def measure_tokens(bench: Bench) -> list[Figure]:
         _write_answer(model, maker, random, masked, is_masked=True)
     model.close()
     what = "choosing and checking a token"
+    wait = "longest wait of another thread while the vocabulary is built"
     return [
+        Figure("engine.token.build", wait, "ms", waits_ms, {"median": 50}),
         Figure("engine.token.allowed", f"{what}, the best is allowed", "ms", allowed, {"median": 0.2}),
         Figure("engine.token.masked", f"{what}, the vocabulary is masked", "ms", masked, {"median": 0.8}),
     ]
+
+
+def _longest_wait_ms(work: Callable[[], object]) -> float:
+    """How late, at most, a thread that wants to run every millisecond gets to run during `work`."""
+    waits, is_over = [0.0], threading.Event()
+
+    def tick() -> None:
+        before_s = time.perf_counter()
+        while not is_over.is_set():
+            time.sleep(0.001)
+            now_s = time.perf_counter()
+            waits.append(1000 * (now_s - before_s))
+            before_s = now_s
+
+    ticking = threading.Thread(target=tick)
+    ticking.start()
+    work()
+    is_over.set()
+    ticking.join()
+    return max(waits)
 
 
 def _write_answer(

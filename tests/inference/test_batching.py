@@ -12,12 +12,14 @@ import pytest
 
 from backend.errors import AnswerUnreadable, ContextOverflow, InferenceError, Stopped
 from backend.inference import DspyLM
+from backend.inference.cells import Cells
 from backend.inference.chat import ChatMessage
 from backend.inference.dspy_lm import quiet_dspy
 from backend.inference.engine import Engine
+from backend.inference.kept import KeptPrefixes
 from backend.inference.loader import LoadedModel, load_model
 from backend.inference.progress import Progress
-from backend.inference.sequences import Completion
+from backend.inference.sequences import Chooser, Completion, Request
 from tests.gguf_factory import write_random_llm
 
 SYSTEM = ChatMessage("system", "You read journals, slowly and well. " * 12)
@@ -254,3 +256,24 @@ def test_progress_rises(tmp_path: Path) -> None:
     assert seen[-1].tokens_per_s > 0
     assert 2 <= len(seen) <= 4 * seconds + 2
     assert overall
+
+
+def test_small_context(f16_path: Path) -> None:
+    """A context smaller than a step, shared by three, takes what fits and refuses the rest."""
+    model = load_model(f16_path, kind="llm", n_ctx_tokens=64, n_threads=1, n_sequences=3)
+    engine = Engine(model)
+    with ThreadPoolExecutor(6) as pool:
+        waiting = [pool.submit(engine.complete, [7 + n] * 40, max_tokens=24, schema={"const": "x"}) for n in range(6)]
+        assert [answer.result(timeout=10).text for answer in waiting] == ['"x"'] * 6
+    with pytest.raises(ContextOverflow):
+        engine.complete([7] * 60, max_tokens=24)
+    model.close()
+
+
+def test_memory_that_cannot_be_cut(wide: LoadedModel) -> None:
+    """Where one state stands for all that was read, instructions are not kept: every prompt is read as a whole."""
+    request = Request([5] * 100, tuple([5] * 90), 10, Chooser(0.0, 0))
+    possible, impossible = (KeptPrefixes(Cells(wide), None, first_number=8, can_be_cut=can) for can in (True, False))
+    assert possible.shared_length(request) == 90
+    assert impossible.shared_length(request) == 0
+    assert wide.can_be_cut

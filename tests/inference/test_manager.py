@@ -179,7 +179,7 @@ def test_status_answers_during_a_load(settings: Settings) -> None:
 def test_too_large_is_refused_with_numbers(tmp_path: Path) -> None:
     """A context beyond all memory is refused before loading, in numbers."""
     wide = write_random_llm(tmp_path / "wide.gguf", n_layers=48, n_embd=64, n_heads=1, n_heads_kv=1)
-    settings = load_settings(home=tmp_path, llm_path=wide, n_ctx_tokens=262_144)
+    settings = load_settings(home=tmp_path, llm_path=wide, n_ctx_tokens=262_144, n_parallel=1)
     loader = ModelLoader(settings)
     need = loader.need_bytes("llm")
     assert need > 48 * 262_144 * 64 * 2 * 2
