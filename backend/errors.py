@@ -14,7 +14,8 @@ CharlieError
     ├── ReadingUnavailable  no model can read now; entries wait
     │   ├── WeightsMissing  carries the path looked at and the command that fetches them
     │   ├── WeightsUnusable truncated, not GGUF, wrong kind, crashed the probe
-    │   └── ModelTooLarge   carries need and available, in bytes
+    │   ├── ModelTooLarge   carries need and available, in bytes
+    │   └── ReadingDeferred the person's own wish: not on battery, not while they type
     └── ReadingFailed       this entry could not be read this time
         ├── ContextOverflow carries tokens and limit
         └── AnswerUnreadable carries a length, never the text
@@ -120,6 +121,14 @@ class ModelTooLarge(ReadingUnavailable):
         )
         self.need_bytes = need_bytes
         self.available_bytes = available_bytes
+
+
+class ReadingDeferred(ReadingUnavailable):
+    """Reading waits because the settings say so, for `retry_s` seconds at least; no entry is given up for that."""
+
+    def __init__(self, reason: str, retry_s: float) -> None:
+        super().__init__(reason)
+        self.retry_s = retry_s
 
 
 class ReadingFailed(InferenceError):

@@ -82,6 +82,12 @@ class Settings(BaseSettings):
     memory_override: bool = False
     # Big models (instruct models, rerankers) that may be resident together; the least recently used leaves first.
     max_loaded: int = Field(default=1, ge=1, le=16)
+    # The instruct model rests while the computer runs on battery.
+    pause_on_battery: bool = False
+    # With less memory free than this no instruct model is loaded, MiB.
+    min_free_memory_mb: int = Field(default=500, ge=0)
+    # Load the instruct model even while somebody types.
+    load_while_typing: bool = True
     # Keep models resident when nothing waits.
     keep_loaded: bool = False
     # How nicely the worker runs (0 to 19).

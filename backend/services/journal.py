@@ -1,6 +1,7 @@
 """What the screens and the command line may do with entries. Plain, blocking and thread-safe."""
 
 import re
+import time
 import uuid as uuids
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -169,7 +170,8 @@ class JournalService:
         n_revived = 0
         for entry in list(ledger.entries(EpisodeStatus.DEAD)):
             if uuid is None or entry.uuid == uuid:
-                clean: Fields = {"attempts": 0, "crashes": 0, "kills": 0, "reason": ""}
+                # It waits anew, for as long as an entry may wait for a model.
+                clean: Fields = {"created_at": repr(time.time()), "attempts": 0, "crashes": 0, "kills": 0, "reason": ""}
                 n_revived += ledger.move(entry.uuid, EpisodeStatus.PENDING_NODES, fields=clean)
                 self._enqueue(entry.uuid, entry.journal, entry.priority)
                 self._tell(ChangeKind.QUEUED, entry.uuid, entry.journal)

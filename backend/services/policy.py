@@ -1,4 +1,4 @@
-"""Pure decisions: retry or give up, pause or go on."""
+"""Pure decisions: retry or give up, pause or go on; times and readings of the machine are passed in."""
 
 from dataclasses import dataclass
 
@@ -13,6 +13,10 @@ MAX_KILLS = 4
 MAX_CRASHED_ENTRIES = 2
 # A retry due within this time is worth holding a model for.
 HOLD_S = 30.0
+# An entry that could not be read for so long after it was written, because no model can read, is given up: 14 days.
+MAX_UNAVAILABLE_S = 14 * 86_400.0
+# Who pressed a key this lately is typing.
+TYPING_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,37 @@ def after_failure(n_attempts: int, reason: str) -> Retry | GiveUp:
     if n_attempts <= len(RETRY_DELAYS_S):
         return Retry(RETRY_DELAYS_S[n_attempts - 1])
     return GiveUp(f"{n_attempts} readings failed; the last: {reason}")
+
+
+def after_unavailability(waiting_since_s: float, now_s: float, reason: str) -> Retry | GiveUp:
+    """What to do with an entry that waits since then (Unix seconds both) when no model can read."""
+    if now_s - waiting_since_s <= MAX_UNAVAILABLE_S:
+        return Retry(PAUSE_S)
+    return GiveUp(f"no model could read it for {MAX_UNAVAILABLE_S / 86_400:.0f} days; the last reason: {reason}")
+
+
+def why_wait_for_power(*, is_on_battery: bool, pause_on_battery: bool) -> str:
+    """Why the instruct model rests now, and what to do; empty where it need not."""
+    if not (is_on_battery and pause_on_battery):
+        return ""
+    return "reading waits while the computer runs on battery: plug it in, or set pause_on_battery = false"
+
+
+def why_wait_for_memory(*, available_mb: float, min_free_memory_mb: int) -> str:
+    """Why no instruct model is loaded now, and what to do; empty where one may be. Both in MiB."""
+    if available_mb >= min_free_memory_mb:
+        return ""
+    return (
+        f"{available_mb:,.0f} MB of memory are free and {min_free_memory_mb:,} are to stay so: "
+        "close other programs, or lower min_free_memory_mb"
+    )
+
+
+def why_wait_for_typing(*, typed_ago_s: float, load_while_typing: bool) -> str:
+    """Why no instruct model is loaded now, `typed_ago_s` after the last key; empty where one may be."""
+    if load_while_typing or typed_ago_s >= TYPING_S:
+        return ""
+    return "the model is loaded when you pause typing; with load_while_typing = true it need not wait"
 
 
 def after_death(n_crashes: int, n_kills: int) -> Retry | GiveUp:

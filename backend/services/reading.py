@@ -22,6 +22,7 @@ from backend.domain import (
 from backend.errors import (
     EpisodeNotFound,
     InferenceError,
+    ReadingDeferred,
     ReadingFailed,
     ReadingUnavailable,
     Stopped,
@@ -34,6 +35,7 @@ from backend.inference.manager import ModelManager
 from backend.services import policy
 from backend.services.crashes import Crashes
 from backend.services.events import Events
+from backend.services.power import conditions
 from backend.settings import TAGGER_PATH, Settings
 
 _log = logging.getLogger(__name__)
@@ -82,6 +84,7 @@ class ReadingService:
         self._next_up = next_up
         self._on_change = on_change
         self._stopping = stopping
+        self._conditions = conditions(settings.run_dir)
         self._turn = threading.Lock()
         self._retry_at_s = 0.0
         # The weights file as it was when reading was paused.
@@ -177,7 +180,7 @@ class ReadingService:
             self._stores.ledger.remove(entry.uuid)
             return ALREADY
         except ReadingUnavailable as error:
-            return self._pause(error)
+            return self._pause(entry, error)
         except InferenceError as error:
             return self._failed(entry, error)
         except StorageError:
@@ -229,6 +232,7 @@ class ReadingService:
     def _read_with_llm(self, entry: LedgerEntry) -> ReadingOutcome:
         from backend.graph.llm_reader import LlmReader  # dspy costs 0.6 s and 49 MB
 
+        self._conditions.check(self._settings, is_loaded="llm" in self._manager.loaded())
         with self._manager.lease("llm") as lm:
             reader = LlmReader(lm, lm.weights, n_failed=entry.attempts)
             return self._extract(entry, reader, is_draft=False, limit=reader.limit)
@@ -253,12 +257,16 @@ class ReadingService:
                 limit=limit,
             )
 
-    def _pause(self, error: ReadingUnavailable) -> Outcome:
+    def _pause(self, entry: LedgerEntry, error: ReadingUnavailable) -> Outcome:
+        is_deferred = isinstance(error, ReadingDeferred)
         self.problem = str(error)
-        self._retry_at_s = time.monotonic() + policy.PAUSE_S
+        self._retry_at_s = time.monotonic() + (error.retry_s if is_deferred else policy.PAUSE_S)
         self._paused_over = self._weights_state()
         _log.warning("reading is paused: %s", error)
         self._on_change()
+        decision = policy.after_unavailability(entry.created_at_s, time.time(), self.problem)
+        if isinstance(decision, policy.GiveUp) and not is_deferred:
+            return self.give_up(entry, decision.reason)
         return {"unavailable": self.problem}
 
     def _go_on(self) -> None:

@@ -21,6 +21,7 @@ from backend.services.drafts import Drafts
 from backend.services.events import Events
 from backend.services.gate import WorkerGate
 from backend.services.journal import JournalService
+from backend.services.power import Typing
 from backend.services.status import Board, snapshot
 from backend.settings import Settings, load_settings
 
@@ -43,6 +44,9 @@ _FOLLOWED = (
     "n_gpu_layers",
     "memory_override",
     "max_loaded",
+    "pause_on_battery",
+    "min_free_memory_mb",
+    "load_while_typing",
     "keep_loaded",
 )
 
@@ -88,6 +92,7 @@ class Runtime:
         self.drafts = Drafts(settings.drafts_dir)
         self.gate = WorkerGate(settings.run_dir)
         self.notice = ""
+        self._typing = Typing(settings.run_dir)
         self._server = EmbeddedServer(settings.home, on_loading=on_loading)
         self._client = client_of(self._server)
         self.stores = Stores(self._client)
@@ -187,6 +192,11 @@ class Runtime:
             own_pid=os.getpid(),
             notice=self.notice,
         )
+
+    def typed(self) -> None:
+        """Somebody has just pressed a key: where the settings say so, no model is loaded until they pause."""
+        if not self.settings.load_while_typing:
+            self._typing.note()
 
     def follow_settings(self) -> None:
         """Take up what was changed in charlie.toml about models since it was read last; costs one stat."""

@@ -85,6 +85,10 @@ class EditorScreen(CharlieScreen):
         words = plural(len(text.split()), "word")
         self.query_one(TitleBar).show(title_of(self._area.head, self._title) if text.strip() else "New entry", words)
 
+    @on(TextArea.Changed)
+    def _note_typing(self) -> None:
+        self.charlie.runtime.typed()
+
     # The draft
 
     @on(TextArea.Changed)

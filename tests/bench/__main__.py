@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.bench import engine, keys, machine, quitting, reading, resting, start, storing
+from tests.bench import engine, keys, loads, machine, quitting, reading, resting, start, storing
 from tests.bench.bench import Bench
 from tests.bench.figures import Figure, table, write
 from tests.bench.homes import Homes
@@ -27,6 +27,7 @@ _GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "home": storing.measure_home,
     "episode": reading.measure_episodes,
     "tagger": reading.measure_tagger,
+    "loads": loads.measure,
     "tokens": engine.measure_tokens,
     "engine": engine.measure_engine,
     "unload": engine.measure_memory,

@@ -6,12 +6,19 @@ from backend.services.policy import (
     MAX_CRASHED_ENTRIES,
     MAX_CRASHES,
     MAX_KILLS,
+    MAX_UNAVAILABLE_S,
+    PAUSE_S,
     RETRY_DELAYS_S,
+    TYPING_S,
     GiveUp,
     Retry,
     after_death,
     after_failure,
+    after_unavailability,
     are_unusable,
+    why_wait_for_memory,
+    why_wait_for_power,
+    why_wait_for_typing,
 )
 
 
@@ -38,3 +45,33 @@ def test_two_entries_condemn_the_weights() -> None:
     """One alone is blamed itself."""
     assert not are_unusable(1)
     assert are_unusable(MAX_CRASHED_ENTRIES)
+
+
+def test_waiting_for_a_model_ends_after_fourteen_days() -> None:
+    """Up to that time it is tried again; then the reason stays with the entry."""
+    assert MAX_UNAVAILABLE_S == 14 * 24 * 3600
+    assert after_unavailability(1000, 1000 + MAX_UNAVAILABLE_S, "no model") == Retry(PAUSE_S)
+    assert after_unavailability(1000, 0, "the clock was set back") == Retry(PAUSE_S)
+    decision = after_unavailability(1000, 1001 + MAX_UNAVAILABLE_S, "no model")
+    assert isinstance(decision, GiveUp)
+    assert decision.reason == "no model could read it for 14 days; the last reason: no model"
+
+
+@pytest.mark.parametrize(
+    ("battery", "pauses", "waits"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+def test_power(battery: bool, pauses: bool, waits: bool) -> None:
+    """It waits on battery where that was asked for."""
+    assert bool(why_wait_for_power(is_on_battery=battery, pause_on_battery=pauses)) is waits
+
+
+@pytest.mark.parametrize(("free_mb", "least_mb", "waits"), [(499.9, 500, True), (500, 500, False), (0, 0, False)])
+def test_memory(free_mb: float, least_mb: int, waits: bool) -> None:
+    """It waits below the least, not at it."""
+    assert bool(why_wait_for_memory(available_mb=free_mb, min_free_memory_mb=least_mb)) is waits
+
+
+@pytest.mark.parametrize(("ago_s", "loads", "waits"), [(0, False, True), (TYPING_S, False, False), (0, True, False)])
+def test_typing(ago_s: float, loads: bool, waits: bool) -> None:
+    """It waits for a pause of 3 s where that was asked for."""
+    assert bool(why_wait_for_typing(typed_ago_s=ago_s, load_while_typing=loads)) is waits
