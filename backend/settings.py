@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     n_gpu_layers: int = Field(default=-1, ge=-1)
     # Load a model even when it seems not to fit.
     memory_override: bool = False
-    # Big models (instruct models, rerankers) that may be resident together; the least recently used leaves first.
+    # Instruct models that may be resident together, beside the small ones; the least recently used leaves first.
     max_loaded: int = Field(default=1, ge=1, le=16)
     # The instruct model rests while the computer runs on battery.
     pause_on_battery: bool = False

@@ -49,7 +49,7 @@ def run_until_killed(victim: str, mode: str, home: Path, dice: random.Random) ->
         writer = subprocess.Popen(command, stdout=file, cwd=CHECKOUT, env=os.environ)
         try:
             screen.wait_until(lambda: b"saved" in output.read_bytes(), "a saved entry")
-            screen.pause(dice.uniform(0, 1.2))
+            screen.pause(dice.uniform(0, 0.9))
             kill(victim, screen.pid, writer.pid, home)
             screen.pause(dice.uniform(0, 0.3))
         finally:

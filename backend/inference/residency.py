@@ -9,7 +9,7 @@ from backend.inference.loader import Kind
 from backend.inference.loading import Loaded
 
 # Kinds of which `max_loaded` may be resident; the small ones stay beside them.
-BIG: Final[frozenset[str]] = frozenset({"llm", "reranker"})
+BIG: Final[frozenset[Kind]] = frozenset({"llm"})
 MOVING: Final = (ModelState.LOADING, ModelState.UNLOADING)
 
 

@@ -36,7 +36,7 @@ class Typing:
         self._path = run_dir / _NAME
 
     def note(self) -> None:
-        """Somebody types now; 0.02 ms, never an error."""
+        """Somebody types now; a few microseconds, never an error."""
         # A full or locked disk must not come between a person and the text: a model may then be loaded meanwhile.
         with contextlib.suppress(OSError):
             self._path.touch()

@@ -258,14 +258,15 @@ class ReadingService:
             )
 
     def _pause(self, entry: LedgerEntry, error: ReadingUnavailable) -> Outcome:
-        is_deferred = isinstance(error, ReadingDeferred)
-        self.problem = str(error)
-        self._retry_at_s = time.monotonic() + (error.retry_s if is_deferred else policy.PAUSE_S)
+        retry_s = error.retry_s if isinstance(error, ReadingDeferred) else policy.PAUSE_S
+        is_news, self.problem = self.problem != str(error), str(error)
+        self._retry_at_s = time.monotonic() + retry_s
         self._paused_over = self._weights_state()
-        _log.warning("reading is paused: %s", error)
+        if is_news:
+            _log.warning("reading is paused: %s", error)
         self._on_change()
         decision = policy.after_unavailability(entry.created_at_s, time.time(), self.problem)
-        if isinstance(decision, policy.GiveUp) and not is_deferred:
+        if isinstance(decision, policy.GiveUp) and not isinstance(error, ReadingDeferred):
             return self.give_up(entry, decision.reason)
         return {"unavailable": self.problem}
 

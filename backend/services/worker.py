@@ -19,7 +19,7 @@ from backend.services.crashes import Crashes
 from backend.settings import CHECKOUT, Settings, load_settings
 
 # Between two looks at whether the worker thread lives and something was forgotten; costs no Redis command.
-_TICK_S = 5.0
+_TICK_S = 2.0
 # What a model call may take to notice that it is to stop.
 _STOP_S = 1.5
 # Restarts of a child that ended by itself wait 1, 2, 4 … 30 seconds.

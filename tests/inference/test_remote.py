@@ -469,7 +469,8 @@ def test_pause_while_the_server_is_down(make_runtime: Callable[..., Runtime]) ->
     uuids = [runtime.journal.add(TEXT) for _ in range(3)]
 
     def read(uuid: str) -> dict[str, object]:
-        runtime.work.reading.resume()
+        # As if the wait before the next try were over.
+        runtime.work.reading.use(runtime.settings)
         result: dict[str, object] = extract_nodes_task(uuid, "default").get()
         return result
 

@@ -162,3 +162,28 @@ def test_after_fourteen_days_without_a_model_an_entry_is_given_up(make_runtime: 
     runtime.work.reading.use(runtime.settings)
     assert "unavailable" in read(old)
     assert status_of(runtime).dead == 0
+
+
+def test_the_worker_loads_by_itself_once_the_typing_pauses(make_runtime: MakeRuntime, llm_path: Path) -> None:
+    """While keys are pressed no instruct model is loaded; a few seconds after the last one the entry is read."""
+    runtime = make_runtime(
+        worker="thread", llm_path=llm_path, n_ctx_tokens=8192, max_answer_tokens=4096, load_while_typing=False
+    )
+    runtime.typed()
+    runtime.start_worker()
+    uuid = runtime.journal.add(TEXT)
+    typed_last_s = wait_for(lambda: "typing" in status_of(runtime).problem, 20, meanwhile=runtime.typed)
+    assert "llm" not in runtime.work.manager.loaded()
+    read_s = wait_for(lambda: runtime.journal.status_of(uuid) is EpisodeStatus.DONE, 30)
+    assert read_s - typed_last_s >= policy.TYPING_S - 1
+    assert status_of(runtime).problem == ""
+
+
+def wait_for(is_so: Callable[[], bool], at_most_s: float, meanwhile: Callable[[], None] = lambda: None) -> float:
+    """The time, by a steady clock, at which `is_so` was seen."""
+    end_s = time.monotonic() + at_most_s
+    while not is_so():
+        assert time.monotonic() < end_s
+        meanwhile()
+        time.sleep(0.05)
+    return time.monotonic()
