@@ -14,7 +14,7 @@ run: $(READY) ## Open Charlie; ARGS='add "A good day."' runs a command instead
 	@$(PY) charlie.py $(ARGS)
 
 test: $(READY) ## Run the tests; ARGS='tests/cli -k add' runs some of them
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n 3 --dist worksteal $(ARGS)
 
 setup: $(READY) ## Only set up: .venv with the pinned dependencies
 	@echo "Charlie is set up: make run"
