@@ -1,6 +1,6 @@
 """Measures Charlie on this machine and prints one table: `python -m tests.bench`.
 
-A full run writes `results.json` beside this file; a quick or partial one writes `results.local.json`.
+Each group replaces its lines of `results.json` beside this file; a quick run writes `results.local.json`.
 """
 
 import argparse
@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in [name for name in os.environ if name.startswith("CHARLIE_")]:
         del os.environ[name]
     chosen = options.only or list(_GROUPS)
+    results = "results.local.json" if options.quick else "results.json"
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="charlie-bench-") as folder:
         os.environ["CHARLIE_HOME"] = f"{folder}/unused"
@@ -50,10 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for name, measure in _GROUPS.items():
                 if name in chosen:
                     figures += _timed(name, measure, Bench(homes, options.quick))
+                    # At once: a group that fails later loses nothing.
+                    write(_FOLDER / results, figures, facts)
         finally:
             homes.close()
-    is_whole = not options.quick and set(chosen) == set(_GROUPS)
-    write(_FOLDER / ("results.json" if is_whole else "results.local.json"), figures, facts)
     print(table(figures))
     return 0 if all(figure.is_met is not False for figure in figures) else 1
 

@@ -75,9 +75,17 @@ def table(figures: Sequence[Figure]) -> str:
 
 
 def write(path: Path, figures: Sequence[Figure], machine: Mapping[str, object]) -> None:
-    """The figures and the machine they were taken on, as JSON."""
-    held = {"machine": machine, "figures": [figure.as_json() for figure in figures]}
+    """The figures and the machine they were taken on, as JSON; groups measured before on this machine stay."""
+    groups = {_group(figure.name) for figure in figures}
+    former = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    kept = former.get("figures", []) if former.get("machine") == machine else []
+    others = [line for line in kept if _group(line["name"]) not in groups]
+    held = {"machine": machine, "figures": [*others, *(figure.as_json() for figure in figures)]}
     path.write_text(json.dumps(held, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _group(name: str) -> str:
+    return name.split(".")[0]
 
 
 def _cells(figure: Figure) -> tuple[str, ...]:

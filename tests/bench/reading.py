@@ -8,14 +8,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from backend.database.connection import default_client
-from backend.domain import Change, ChangeKind
 from backend.inference.loader import Kind
 from backend.inference.manager import ModelManager
 from backend.services.queue import huey
 from backend.services.reading import ReadingService
 from backend.services.runtime import Runtime
-from backend.services.status import Board
 from backend.settings import load_settings
 from tests.bench.bench import Bench
 from tests.bench.figures import Figure
@@ -118,14 +115,11 @@ def _names(random: Random, size: int, number: int, *, is_short: bool) -> list[st
 
 
 def _use_given(runtime: Runtime, reader: GivenReader) -> GivenManager:
-    work, board = runtime.work, Board(default_client())
-
-    def on_change(_: object = None) -> None:
-        board.write(work.state())
-        runtime.events.publish(Change(ChangeKind.WORKER))
-
-    manager = GivenManager(runtime.settings, has_work=lambda: work.reading.has_work(), on_change=on_change)
+    work = runtime.work
+    # The worker's own parts, but for who reads.
+    manager = GivenManager(runtime.settings, has_work=lambda: work.reading.has_work(), on_change=work._on_model)
     manager.given = reader
+    work.manager = manager
     work.reading = ReadingService(
         runtime.settings,
         runtime.stores,
@@ -133,7 +127,8 @@ def _use_given(runtime: Runtime, reader: GivenReader) -> GivenManager:
         runtime.events,
         work.crashes,
         wake=lambda *_: None,
-        on_change=on_change,
+        next_up=lambda _: [],
+        on_change=work._on_change,
         stopping=runtime.stopping.is_set,
     )
     return manager
