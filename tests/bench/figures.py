@@ -78,7 +78,8 @@ def write(path: Path, figures: Sequence[Figure], machine: Mapping[str, object]) 
     """The figures and the machine they were taken on, as JSON; groups measured before on this machine stay."""
     groups = {_group(figure.name) for figure in figures}
     former = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    kept = former.get("figures", []) if former.get("machine") == machine else []
+    is_same = all(former.get("machine", {}).get(fact) == machine[fact] for fact in ("cores", "cpu", "memory_gib"))
+    kept = former.get("figures", []) if is_same else []
     others = [line for line in kept if _group(line["name"]) not in groups]
     held = {"machine": machine, "figures": [*others, *(figure.as_json() for figure in figures)]}
     path.write_text(json.dumps(held, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
