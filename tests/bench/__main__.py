@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.bench import engine, keys, loads, machine, quitting, reading, resting, start, storing
+from tests.bench import engine, hammer, keys, loads, machine, quitting, reading, resting, start, storing
 from tests.bench.bench import Bench
 from tests.bench.figures import Figure, table, write
 from tests.bench.homes import Homes
@@ -31,6 +31,7 @@ _GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "tokens": engine.measure_tokens,
     "engine": engine.measure_engine,
     "unload": engine.measure_memory,
+    "hammer": hammer.measure,
 }
 _FOLDER = Path(__file__).parent
 
