@@ -114,9 +114,10 @@ class ModelTooLarge(ReadingUnavailable):
     """The model needs more memory than the machine has free; `advice` says in numbers what would fit."""
 
     def __init__(self, name: str, need_bytes: int, available_bytes: int, advice: str = "") -> None:
+        advice = advice or "choose a smaller model with 'charlie models use PATH'"
         super().__init__(
             f"{name} needs {need_bytes / 2**20:,.0f} MB and {available_bytes / 2**20:,.0f} MB are free: "
-            f"close other programs, {advice or "choose a smaller model with 'charlie models use PATH'"}, "
+            f"close other programs, {advice}, "
             "or set memory_override = true"
         )
         self.need_bytes = need_bytes
