@@ -15,8 +15,8 @@ from backend.inference.loader import N_BATCH, LoadedModel
 type Floats = NDArray[np.float32]
 
 # Tokens of several texts that share a batch. llama.cpp keeps room for the logits of every token even where only
-# vectors are asked for (0.12 MB each with 30,522 words): 512 would cost 62 MB, and read a token no quicker than 160.
-BATCH_TOKENS: Final = 160
+# vectors are asked for (0.12 MB each with 30,522 words): 512 would cost 62 MB, and read a token no quicker than 224.
+BATCH_TOKENS: Final = 224
 
 
 def pack(lengths: Sequence[int], *, room: int, most: int) -> Iterator[range]:

