@@ -4,7 +4,7 @@ READY := .venv/ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test check bench clean
+.PHONY: help run setup test check bench eval clean
 MAKEFLAGS += --no-print-directory
 
 help: ## This list
@@ -22,11 +22,14 @@ setup: $(READY) ## Only set up: .venv with the pinned dependencies
 check: $(READY) ## Format, lint, types and import contracts
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
-	@$(PY) -m mypy --strict backend frontend charlie.py
+	@$(PY) -m mypy --strict backend frontend optimizers charlie.py
 	@$(PY) -c "from importlinter.cli import lint_imports_command as lint; lint()"
 
 bench: $(READY) ## Measure; writes tests/bench/results.json
 	@$(PY) -m tests.bench $(ARGS)
+
+eval: $(READY) ## Score the shipped reader; ARGS='--set tuning --errors' looks closer
+	@$(PY) -m optimizers.evaluate --reader tagger $(or $(ARGS),--set tuning --set reporting --wnut default)
 
 clean: ## Remove .venv and caches; never a journal
 	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache .pytest_cache *.egg-info build dist

@@ -3,6 +3,7 @@
 CharlieError
 ├── SettingsError           a bad value; names the key and where it came from
 ├── EntryInvalid            empty, too long, a null byte, a date that does not parse
+├── GoldInvalid             annotated entries that are not as they should be; carries file, line and what is wrong
 ├── StorageError
 │   ├── StorageUnavailable  the embedded server cannot start, or has gone
 │   ├── StorageClosing      shutdown has begun; nothing was written
@@ -42,6 +43,19 @@ class SettingsError(CharlieError):
 
 class EntryInvalid(CharlieError):
     """What was to be saved is not an entry; nothing was written."""
+
+
+class GoldInvalid(CharlieError):
+    """Annotated entries cannot be used; nothing was scored against them."""
+
+    SHOWN = 20
+
+    def __init__(self, defects: tuple[str, ...]) -> None:
+        """Each of `defects` names a file, a line and what is wrong; the message holds the first twenty."""
+        more = len(defects) - self.SHOWN
+        shown = [*defects[: self.SHOWN], f"and {more} more"] if more > 0 else defects
+        super().__init__("\n".join(shown))
+        self.defects = defects
 
 
 class StorageError(CharlieError):

@@ -34,6 +34,7 @@ def loaded_by(statement: str, home: Path) -> set[str]:
         "import backend.graph.extract_nodes",
         "import backend.graph.signatures",
         "from backend.inference import DspyLM, load_model",
+        "import optimizers.evaluate, backend.graph.llm_reader, backend.inference.tagger",
     ],
 )
 def test_optimizers_get_no_store(statement: str, tmp_path: Path) -> None:

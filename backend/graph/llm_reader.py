@@ -54,7 +54,7 @@ class LlmReader:
         return TextLimit(max(64, n_tokens), self._lm.count_tokens)
 
     def read(self, text: str, reference_time: datetime, *, stopping: Callable[[], bool]) -> Reading:
-        """What the model finds in the text.
+        """What the model finds in the text; a name that does not stand there has no spans (`verify` drops it).
 
         Raises:
             Stopped: shutdown began.
@@ -68,8 +68,7 @@ class LlmReader:
             except dspy.utils.exceptions.AdapterParseError as error:
                 # It quotes the answer, which quotes the entry.
                 raise AnswerUnreadable(len(error.lm_response or ""), "does not fit its schema") from None
-        found = (_found(thing, text) for thing in answer.entities)
-        return Reading(tuple(entity for entity in found if entity.spans), self.provenance)
+        return Reading(tuple(_found(thing, text) for thing in answer.entities), self.provenance)
 
 
 def prompt_hash() -> str:
