@@ -9,6 +9,7 @@ from rich.table import Table
 from backend.graph.bootstrap import Score
 from backend.graph.gold import GoldEntry
 from backend.graph.matching import Marked
+from backend.graph.reliability import Reliability
 from backend.graph.scoring import MentionScores, Report, Share
 from backend.graph.trial import Trial
 from backend.text import for_terminal
@@ -38,7 +39,19 @@ def print_report(title: str, report: Report, cost: Cost) -> None:
     console.print(f"made-up entities: {_share(report.made_up)}")
     answers = "this reader writes no answers" if report.answers is None else _share(report.answers)
     console.print(f"first answers that fit their schema: {answers}")
+    if report.reliability is not None:
+        _print_reliability(console, report.reliability)
     _print_cost(console, cost, "an entry")
+
+
+def _print_reliability(console: Console, found: Reliability) -> None:
+    table = Table(title="how sure, and how often right", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("confidence", "mentions", "mean confidence", "right"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for one in found.bins:
+        table.add_row(f"{one.low:.2f}-{one.high:.2f}", f"{one.n:,}", f"{one.confidence:.3f}", f"{one.right:.3f}")
+    console.print(table)
+    console.print(f"expected calibration error: {found.error:.3f}")
 
 
 def print_corpus(title: str, report: CorpusReport, cost: Cost) -> None:

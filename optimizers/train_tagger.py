@@ -37,10 +37,10 @@ DATA: Final = ROOT / "optimizers" / "data"
 # reads. WNUT17's test split is for its score alone.
 CORPORA: Final = {
     "wnut17": (("train", "dev"), 0.6),
-    "btc": (("train", "dev", "test"), 0.3),
-    "ewt": (("dev", "test"), 0.15),
-    "litbank": (("all",), 0.1),
-    "gum": (("all",), 0.15),
+    "btc": (("train", "dev", "test"), 0.2),
+    "ewt": (("dev", "test"), 0.1),
+    "litbank": (("all",), 0.05),
+    "gum": (("all",), 0.1),
 }
 NAME: Final = "charlie-tagger-v1"
 TEMPLATE: Final = ROOT / "models" / "all-MiniLM-L6-v2.q8_0.gguf"

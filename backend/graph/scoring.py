@@ -13,6 +13,7 @@ from backend.graph.gold import GoldEntry
 from backend.graph.identity_scores import b_cubed, twins
 from backend.graph.matching import Marked, exact_counts, of_type, overlap_counts
 from backend.graph.relation_scores import relation_counts
+from backend.graph.reliability import Reliability, reliability
 from backend.graph.trial import Trial
 
 
@@ -80,6 +81,8 @@ class Report:
     made_up: Share
     # First answers that fit their schema; None where the reader writes none.
     answers: Share | None
+    # None where the reader does not say how sure it is.
+    reliability: Reliability | None
 
 
 def score(entries: Sequence[GoldEntry], trials: Sequence[Trial], *, seed: int = 0) -> Report:
@@ -108,6 +111,7 @@ def score(entries: Sequence[GoldEntry], trials: Sequence[Trial], *, seed: int = 
         evidence=Share(sum(one.n_standing for one in trials), sum(one.n_places for one in trials)),
         made_up=Share(sum(one.n_made_up for one in trials), sum(one.n_named for one in trials)),
         answers=Share(sum(one.n_valid for one in trials), n_answers) if n_answers else None,
+        reliability=reliability(entries, trials),
     )
 
 
@@ -158,6 +162,8 @@ def as_json(report: Any) -> dict[str, Any]:
 def _json(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, 4)
+    if isinstance(value, list | tuple):
+        return [_json(inner) for inner in value]
     if not isinstance(value, dict):
         return value
     if set(value) == {"n", "of"}:
