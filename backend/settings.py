@@ -22,8 +22,8 @@ DEFAULT_JOURNAL = "default"
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SHIPPED_MODELS = CHECKOUT / "models"
-TAGGER_PATH = SHIPPED_MODELS / "charlie-tagger-v0.q8_0.gguf"
-TAGGER_HEAD_PATH = SHIPPED_MODELS / "charlie-tagger-v0.head.npz"
+TAGGER_PATH = SHIPPED_MODELS / "charlie-tagger-v1.q8_0.gguf"
+TAGGER_HEAD_PATH = SHIPPED_MODELS / "charlie-tagger-v1.head.npz"
 EMBEDDING_PATH = SHIPPED_MODELS / "all-MiniLM-L6-v2.q8_0.gguf"
 
 # Scheme, host (a name, or an IPv6 address in brackets), port, path; no name, password, query or fragment. Stricter

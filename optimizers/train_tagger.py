@@ -11,8 +11,10 @@ import random
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +28,7 @@ try:
     from optimizers.tagger.examples import Marked, examples, read_corpus, read_gold, read_passages
     from optimizers.tagger.export import rounded, write_encoder, write_head
     from optimizers.tagger.network import Network, log_chances
-    from optimizers.tagger.training import Plan, Step, train
+    from optimizers.tagger.training import Plan, Step, averaged, train
     from optimizers.tagger.variety import Variety
 except ModuleNotFoundError as error:
     sys.exit(f"training needs {error.name}: pip install -e '.[train]'")
@@ -46,12 +48,38 @@ NAME: Final = "charlie-tagger-v1"
 TEMPLATE: Final = ROOT / "models" / "all-MiniLM-L6-v2.q8_0.gguf"
 
 
+@dataclass(frozen=True, slots=True)
+class Data:
+    """All that is learnt from, and the entries that tell how it goes."""
+
+    authored: list[Marked]
+    # With the part of them that an epoch reads.
+    public: list[tuple[Marked, float]]
+    tuning: list[Marked]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train, calibrate, write the files; 0 when all is well."""
+    """Train once a seed, average, calibrate, write the files; 0 when all is well."""
     options = _options(arguments)
-    torch.set_num_threads(options.threads)
+    data = read_data(options.limit)
+    _say(f"{len(data.authored):,} passages, {len(data.public):,} public texts, {len(data.tuning)} entries for tuning")
     pretrained = options.pretrained or packaged_encoder()
-    pieces = word_pieces(pretrained)
+    plans = [replace(Plan(seed=seed, is_bf16=_is_bf16(options.precision)), **_given(options)) for seed in options.seeds]
+    started_s = time.monotonic()
+    n_threads = max(1, options.threads // len(plans))
+    # A run a core: two threads of one run wait for each other more than they gain.
+    with ProcessPoolExecutor(len(plans), get_context("spawn")) as pool:
+        runs = [pool.submit(train_one, pretrained, plan, options.limit, n_threads) for plan in plans]
+        networks = [_network(pretrained, run.result()) for run in runs]
+    network = averaged(networks)
+    rounded(network)
+    minutes = (time.monotonic() - started_s) / 60
+    made = {"seeds": options.seeds, "minutes": round(minutes, 1), "threads": n_threads * len(plans)}
+    return _write(network, data.tuning, word_pieces(pretrained), options.out, plans[0], made)
+
+
+def read_data(limit: int) -> Data:
+    """Everything, or the first `limit` of each kind."""
     authored = [marked for path in sorted((DATA / "passages").glob("*.txt")) for marked in read_passages(path)]
     public = [
         (marked, share)
@@ -59,61 +87,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for marked in read_corpus(DATA / "ner" / f"{corpus}.jsonl.gz", splits)
     ]
     tuning = read_gold(DATA / "gold" / "tuning.jsonl")
-    if options.limit:
-        authored, public, tuning = authored[: options.limit], public[: options.limit], tuning[: options.limit]
-    _say(f"{len(authored):,} passages, {len(public):,} public texts, {len(tuning)} entries for tuning")
-    plan = replace(Plan(seed=options.seed, is_bf16=_is_bf16(options.precision)), **_given(options))
-    started_s = time.monotonic()
-    network = _train(pretrained, authored, public, plan, pieces, tuning)
-    rounded(network)
-    return _write(network, tuning, pieces, options.out, plan, time.monotonic() - started_s)
+    part = slice(limit or None)
+    return Data(authored[part], public[part], tuning[part])
 
 
-def _train(
-    pretrained: Path,
-    authored: list[Marked],
-    public: list[tuple[Marked, float]],
-    plan: Plan,
-    pieces: Pieces,
-    tuning: list[Marked],
-) -> Network:
-    variety = Variety([*authored, *(marked for marked, _ in public)])
-    shared = [(example, share) for marked, share in public for example in examples([marked], pieces)]
-
+def train_one(pretrained: Path, plan: Plan, limit: int, n_threads: int) -> dict[str, Any]:
+    """One run in a process of its own: the weights by name."""
+    torch.set_num_threads(n_threads)
+    data, pieces = read_data(limit), word_pieces(pretrained)
+    variety = Variety([*data.authored, *(marked for marked, _ in data.public)])
+    shared = [(example, share) for marked, share in data.public for example in examples([marked], pieces)]
     started_s = time.monotonic()
 
     def epoch_of(random_: random.Random) -> list[Any]:
-        texts = variety.varied(authored, random_, exchanged=plan.exchanged, lower_case=plan.lower_case)
+        texts = variety.varied(data.authored, random_, exchanged=plan.exchanged, lower_case=plan.lower_case)
         return list(examples(variety.joined(texts, random_, joined=plan.joined), pieces))
 
     def told(epoch: int, network: Network) -> None:
-        found = predict(tuning, pieces, partial(log_chances, network))
-        typed, untyped = score(tuning, found), score(tuning, found, typed=False)
+        found = predict(data.tuning, pieces, partial(log_chances, network))
+        typed, untyped = score(data.tuning, found), score(data.tuning, found, typed=False)
         minutes = (time.monotonic() - started_s) / 60
         scores = f"{typed.f1:.3f}, untyped {untyped.f1:.3f}"
-        _say(f"\nepoch {epoch + 1}, {minutes:.0f} min: F1 on the tuning entries {scores}")
+        _say(f"seed {plan.seed}, epoch {epoch + 1}, {minutes:.0f} min: F1 on the tuning entries {scores}")
 
-    return train(pretrained, epoch_of, shared, plan, on_step=_progress, on_epoch=told)
+    network = train(pretrained, epoch_of, shared, plan, on_step=partial(_progress, plan.seed), on_epoch=told)
+    return {name: value.numpy() for name, value in network.state_dict().items()}
 
 
-def _write(network: Network, tuning: list[Marked], pieces: Pieces, folder: Path, plan: Plan, seconds: float) -> int:
+def _network(pretrained: Path, weights: dict[str, Any]) -> Network:
+    network = Network(pretrained)
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+    return network
+
+
+def _write(
+    network: Network, tuning: list[Marked], pieces: Pieces, folder: Path, plan: Plan, made: dict[str, Any]
+) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     found = predict(tuning, pieces, partial(log_chances, network))
     write_encoder(network, folder / f"{NAME}.q8_0.gguf", like=TEMPLATE, name=NAME)
     write_head(network, calibrate(tuning, found), folder / f"{NAME}.head.npz")
-    scores = {kind: score(tuning, found, typed=kind == "typed").f1 for kind in ("typed", "untyped")}
-    spans = [[[span.start, span.end, type_] for type_, span in one] for one in found]
-    made = {
-        "plan": {name: getattr(plan, name) for name in plan.__slots__},
-        "minutes": round(seconds / 60, 1),
-        "threads": torch.get_num_threads(),
+    typed, untyped = score(tuning, found).f1, score(tuning, found, typed=False).f1
+    made |= {
+        "plan": {name: getattr(plan, name) for name in plan.__slots__ if name != "seed"},
         "torch": torch.__version__,
-        "tuning_f1": scores,
+        "tuning_f1": {"typed": round(typed, 4), "untyped": round(untyped, 4)},
         # What PyTorch finds in the tuning entries: the application must find the same.
-        "tuning_spans": spans,
+        "tuning_spans": [[[span.start, span.end, type_] for type_, span in one] for one in found],
     }
     (folder / f"{NAME}.json").write_text(json.dumps(made) + "\n", "utf-8")
-    _say(f"written to {folder}: F1 on the tuning entries {scores['typed']:.3f}, untyped {scores['untyped']:.3f}")
+    _say(f"written to {folder}: F1 on the tuning entries {typed:.3f}, untyped {untyped:.3f}")
     return 0
 
 
@@ -149,10 +172,10 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name in ("epochs", "rate") if (value := getattr(options, name)) is not None}
 
 
-def _progress(step: Step) -> None:
+def _progress(seed: int, step: Step) -> None:
     if sys.stderr.isatty():
-        minutes = step.seconds_left / 60
-        print(f"\r{step.done:6.1%}  loss {step.loss:.3f}  {minutes:.0f} min left ", end="", file=sys.stderr, flush=True)
+        left = f"{step.seconds_left / 60:.0f} min left"
+        print(f"\rseed {seed} {step.done:6.1%}  loss {step.loss:.3f}  {left} ", end="", file=sys.stderr, flush=True)
 
 
 def _say(line: str) -> None:
@@ -163,7 +186,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("train_tagger", description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "models", help="folder for the files")
     parser.add_argument("--pretrained", type=Path, help="folder of the encoder; the packaged one by default")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="a run each, side by side, averaged")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--rate", type=float, help="highest learning rate of the encoder")
     parser.add_argument("--limit", type=int, default=0, help="only so many texts of each kind, for a try")

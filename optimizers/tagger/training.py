@@ -14,6 +14,7 @@ from optimizers.tagger.network import Network, loss_of, make_batch
 
 _WARM_UP: Final = 0.1
 _HEAD_RATE: Final = 1e-3
+_BEGIN_SEED: Final = 0
 # Windows of one length share a batch: sorted within so many, batches shuffled.
 _SORTED_TOGETHER: Final = 1024
 
@@ -69,8 +70,10 @@ def train(
     `authored` makes an epoch's passages, changed or not; of the public windows each is read with its chance.
     """
     random_ = random.Random(plan.seed)
-    torch.manual_seed(plan.seed)
+    # All runs begin alike, or their average would mean nothing.
+    torch.manual_seed(_BEGIN_SEED)
     network, kept = Network(pretrained), Network(pretrained)
+    torch.manual_seed(plan.seed)
     kept.load_state_dict(network.state_dict())
     head = [p for name, p in network.named_parameters() if not name.startswith("encoder")]
     groups = [{"params": network.encoder.parameters(), "lr": plan.rate}, {"params": head, "lr": _HEAD_RATE}]
@@ -91,6 +94,16 @@ def train(
             on_step(Step(epoch, passed, loss, (time.monotonic() - started_s) * (1 - passed) / passed))
         on_epoch(epoch, kept)
     return kept
+
+
+@torch.no_grad()
+def averaged(networks: Sequence[Network]) -> Network:
+    """The first network with the mean of all their weights (a model soup: Wortsman et al. 2022)."""
+    first = networks[0]
+    for name, value in first.state_dict().items():
+        if value.is_floating_point():
+            value.copy_(torch.stack([network.state_dict()[name] for network in networks]).mean(dim=0))
+    return first
 
 
 def _learn(network: Network, optimizer: torch.optim.Optimizer, batch: list[Weighted], *, is_bf16: bool) -> float:

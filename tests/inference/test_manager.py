@@ -172,7 +172,7 @@ def test_status_answers_during_a_load(settings: Settings) -> None:
     loading = [status for status in seen if status.state is ModelState.LOADING]
     assert loading
     assert loading[-1].progress > 0.5
-    assert {status.name for status in loading} == {"charlie-tagger-v0.q8_0.gguf"}
+    assert {status.name for status in loading} == {"charlie-tagger-v1.q8_0.gguf"}
     manager.unload_all()
 
 
