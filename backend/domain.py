@@ -268,6 +268,14 @@ class ModelStatus:
     context_tokens: int = 0
     # Texts that it reads together.
     parallel: int = 0
+    # Of the texts that an instruct model has in work together: part of their prompts that has been read, 0 to 1, and
+    # tokens of their answers so far. None and 0 while nothing is in work.
+    prompt_progress: float | None = None
+    answer_tokens: int = 0
+    # Tokens a second: of the answers once there are any, else of the prompts. 0 until it has been measured.
+    tokens_per_s: float = 0.0
+    # Until all of them are answered; None while that cannot be told.
+    seconds_left: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

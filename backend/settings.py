@@ -60,6 +60,10 @@ class Settings(BaseSettings):
     immediate: bool = False
     # GGUF instruct model that reads deeper than the shipped tagger.
     llm_path: Path | None = None
+    # GGUF text encoder that makes the vectors in place of the shipped one.
+    embedding_path: Path | None = None
+    # GGUF encoder with a head that ranks what was found; none is shipped.
+    reranker_path: Path | None = None
     # Whether `llm_url` may lie on another machine, which then gets the text of entries.
     allow_remote: bool = False
     # OpenAI-compatible server whose model reads in place of `llm_path`: http://127.0.0.1:8080/v1
@@ -99,7 +103,7 @@ class Settings(BaseSettings):
     # One of the themes that the command palette lists.
     theme: str = "textual-dark"
 
-    @field_validator("llm_path", mode="after")
+    @field_validator("llm_path", "embedding_path", "reranker_path", mode="after")
     @classmethod
     def _expand(cls, value: Path | None) -> Path | None:
         # An empty line of charlie.toml is a Path too, and means none.

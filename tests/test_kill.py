@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +17,11 @@ from backend.database.connection import default_client
 from backend.services.runtime import Runtime
 from backend.settings import CHECKOUT
 from tests.terminal import Terminal
+from tests.waiting import until
 from tests.writer_process import TEXT
 
 VICTIMS = ("worker", "screen", "database", "everything", "database and screen")
 N_TRIALS = 25
-LIMIT_S = 30.0
 
 type MakeRuntime = Callable[..., Runtime]
 
@@ -102,13 +101,3 @@ def assert_read_once(runtime: Runtime, acknowledged: set[str]) -> None:
     entities = [(entity.name, entity.type) for entity in runtime.journal.entities()]
     assert len(entities) == len(set(entities))
     assert default_client().keys("episode:*") == []
-
-
-def until(is_true: Callable[[], bool]) -> bool:
-    """Whether it came true in time."""
-    deadline_s = time.monotonic() + LIMIT_S
-    while not is_true():
-        if time.monotonic() > deadline_s:
-            return False
-        time.sleep(0.02)
-    return True

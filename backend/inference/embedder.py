@@ -1,4 +1,4 @@
-"""Sentence vectors for search and for telling entities apart: MiniLM through llama.cpp."""
+"""Sentence vectors for search and for telling entities apart: MiniLM, or another encoder, through llama.cpp."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,8 +7,6 @@ import numpy as np
 from backend.inference.encoder import Encoder, Floats
 from backend.inference.loader import LoadedModel
 
-_CLS, _SEP = 101, 102
-
 
 class Embedder:
     """Turns texts into vectors whose dot product is their likeness; thread-safe as far as its model is."""
@@ -16,6 +14,10 @@ class Embedder:
     def __init__(self, model: LoadedModel) -> None:
         self._model = model
         self._encoder = Encoder(model)
+        begin, end = model.added_token("bos"), model.added_token("eos")
+        # What a window begins and ends with: [CLS] and [SEP] for BERT.
+        self._begin = [] if begin is None else [begin]
+        self._end = [] if end is None else [end]
 
     @property
     def n_dimensions(self) -> int:
@@ -23,7 +25,7 @@ class Embedder:
         return self._model.n_embd
 
     def embed(self, texts: Sequence[str]) -> Floats:
-        """One row a text: (n, 384) float32, of length 1; (0, 384) for no texts.
+        """One row a text: (n, width) float32, of length 1; (0, width) for no texts. MiniLM's width is 384.
 
         A text longer than the encoder's window is cut into windows, and the windows' means are averaged by length.
         """
@@ -37,6 +39,6 @@ class Embedder:
 
     def _windows(self, text: str) -> Iterator[list[int]]:
         tokens = self._model.tokenize(text)
-        size = self._encoder.window - 2
+        size = self._encoder.window - len(self._begin) - len(self._end)
         for start in range(0, max(len(tokens), 1), size):
-            yield [_CLS, *tokens[start : start + size], _SEP]
+            yield [*self._begin, *tokens[start : start + size], *self._end]

@@ -43,7 +43,7 @@ class Encoder:
         self._batch = TokenBatch(self.window)
 
     def encode(self, texts: Sequence[Sequence[int]], *, pooled: bool) -> list[Floats]:
-        """One array a text, in order: (tokens, width), or (width,) when the model pools.
+        """One array a text, in order: (tokens, width), or when the model pools (width,), of a reranker its outputs.
 
         The texts do not see each other, whatever batch they share: the result is that of one text at a time.
 
@@ -69,7 +69,7 @@ class Encoder:
             if status != 0:
                 raise InferenceError(f"llama.cpp could not encode {n_tokens} tokens (status {status})")
             if pooled:
-                return [_copy(api.llama_get_embeddings_seq(context, n), (model.n_embd,)) for n in range(len(texts))]
+                return [_copy(api.llama_get_embeddings_seq(context, n), (model.n_pooled,)) for n in range(len(texts))]
             states = _copy(api.llama_get_embeddings(context), (n_tokens, model.n_embd))
         ends = np.cumsum([len(text) for text in texts])[:-1]
         return list(np.split(states, ends))

@@ -14,7 +14,7 @@ from backend.inference.chat import ChatMessage, ChatTemplate
 from backend.inference.constraint import Constraint, ConstraintMaker
 from backend.inference.loader import LoadedModel
 from backend.inference.prefix import PrefixStore
-from backend.inference.progress import Pace, Progress
+from backend.inference.progress import Bell, Pace, Progress
 from backend.inference.scheduler import EngineTotals, Scheduler
 from backend.inference.sequences import Chooser, Completion, Request
 
@@ -38,7 +38,7 @@ class Engine:
         """`stopping` ends every call with Stopped while it says True, as does the one given to a call.
 
         Instructions that were read are kept in `prefix_dir`, where there is one. `on_progress` hears of everything that
-        is in work together, a few times a second, in the thread that decodes: it must be quick and must not raise.
+        is in work together, a few times a second, in a thread that waits for an answer, which gets what it raises.
         Raises InferenceError when `model` has an engine: two would not know what the other left in its memory.
         """
         if model.callbacks:
@@ -49,7 +49,8 @@ class Engine:
         self._making = threading.Lock()
         self._maker: ConstraintMaker | None = None
         store = PrefixStore(model, prefix_dir) if prefix_dir else None
-        self._scheduler = Scheduler(model, store, on_progress)
+        scheduler = self._scheduler = Scheduler(model, store)
+        self._bell = Bell(on_progress, lambda: scheduler.progress)
         model.before_close.append(self.close)
 
     @property
@@ -66,6 +67,11 @@ class Engine:
     def totals(self) -> EngineTotals:
         """What the engine has done so far."""
         return self._scheduler.totals
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far everything in work is together, at most a quarter of a second ago; None while nothing is."""
+        return self._scheduler.progress
 
     @property
     def is_closed(self) -> bool:
@@ -135,6 +141,7 @@ class Engine:
                         raise
                 if stops():
                     raise Stopped
+                self._bell.ring()
         finally:
             if not request.done.done():
                 self._scheduler.cancel(request)

@@ -17,7 +17,7 @@ from backend.inference.bindings import bindings, native_log
 from backend.inference.gguf_header import Header, read_header
 from backend.inference.weights import quick_key
 
-type Kind = Literal["llm", "tagger", "embedding"]
+type Kind = Literal["llm", "tagger", "embedding", "reranker"]
 
 ENCODERS: Final = frozenset(
     {"bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert", "eurobert"}
@@ -26,6 +26,8 @@ ENCODERS: Final = frozenset(
 N_BATCH: Final = 512
 # And an LLM this many, of all its sequences together: buffers grow with it, speed hardly does.
 LLM_BATCH: Final = 256
+# llama.cpp's number, in a file, for pooling by a head that ranks.
+RANK_POOLING: Final = 4
 # An encoder reads so many short texts in one go, each for itself.
 ENCODER_SEQUENCES: Final = 16
 # Instructions that an LLM keeps beside the texts in work, each in a sequence of its own.
@@ -77,6 +79,8 @@ class LoadedModel:
         longest = int(self._api.llama_n_ctx_seq(context))
         self.n_ctx_tokens = min(longest, settings.n_ctx_tokens) if settings.kind == "llm" else longest
         self.n_embd = int(self._api.llama_model_n_embd(model))
+        # Floats that a text is pooled into: a vector, or a score for each output of a ranking head.
+        self.n_pooled = int(self._api.llama_model_n_cls_out(model)) if settings.kind == "reranker" else self.n_embd
         self.n_vocab = int(self._api.llama_vocab_n_tokens(self._vocab))
         self.n_params = int(self._api.llama_model_n_params(model))
         self.n_ctx_train = int(self._api.llama_model_n_ctx_train(model))
@@ -147,6 +151,12 @@ class LoadedModel:
         """Number and text of the token that begins or ends a text; None where the vocabulary has none."""
         token = (self._api.llama_vocab_bos if which == "bos" else self._api.llama_vocab_eos)(self.vocab)
         return None if token < 0 else (token, self.piece(token, special=True).decode("utf-8", "replace"))
+
+    def added_token(self, which: Literal["bos", "eos", "sep"]) -> int | None:
+        """The token that the vocabulary wants at the beginning, the end or between two texts; None for none."""
+        adds = getattr(self._api, f"llama_vocab_get_add_{which}")(self.vocab)
+        token = int(getattr(self._api, f"llama_vocab_{which}")(self.vocab))
+        return token if adds and token >= 0 else None
 
     @property
     def can_be_cut(self) -> bool:
@@ -222,6 +232,11 @@ def check_kind(path: Path, header: Header, kind: Kind) -> None:
         raise WeightsUnusable(path, f"it is an embedding model ({header.architecture}) and cannot write answers")
     if kind != "llm" and not is_encoder:
         raise WeightsUnusable(path, f"it is no text encoder ({header.architecture or 'unknown'})")
+    ranks = header.number("pooling_type") == RANK_POOLING
+    if kind == "reranker" and not ranks:
+        raise WeightsUnusable(path, "it has no head that ranks: it is an embedding model")
+    if kind == "embedding" and ranks:
+        raise WeightsUnusable(path, "it ranks texts (a reranker) and gives no vectors")
 
 
 def _open_model(path: Path, settings: LoadSettings, on_progress: Callable[[float], bool]) -> Any:
@@ -271,6 +286,8 @@ def _context_params(settings: LoadSettings, n_ctx: int) -> Any:
     params.no_perf = True
     if settings.kind == "tagger":
         params.pooling_type = api.LLAMA_POOLING_TYPE_NONE
+    elif settings.kind == "reranker":
+        params.pooling_type = api.LLAMA_POOLING_TYPE_RANK
     if not is_encoder:
         # Room for the logits of every token of a batch would be 311 MB with a vocabulary of 151,936.
         params.n_outputs_max = params.n_seq_max

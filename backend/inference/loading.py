@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 
 from backend.domain import TokenCounts
 from backend.errors import CharlieError, ModelTooLarge, WeightsMissing
-from backend.inference.gguf_header import read_header
+from backend.inference.gguf_header import Header, read_header
 from backend.inference.loader import N_BATCH, Kind, LoadedModel, LoadSettings, check_kind, load_model
 from backend.inference.memory import available_bytes, longest_context, need_bytes
 from backend.inference.probe import Prober
+from backend.inference.progress import Progress
 from backend.inference.weights import fingerprint
 from backend.settings import EMBEDDING_PATH, TAGGER_HEAD_PATH, TAGGER_PATH, Settings
 
@@ -29,7 +30,7 @@ _ORDINARY_TOKENS: Final = 4096
 class Loaded:
     """A model and the object that reads with it."""
 
-    # Tagger, DspyLM or Embedder.
+    # Tagger, DspyLM, Embedder or Reranker.
     reader: Any
     model: "LoadedModel | RemoteEngine"
     # Settings it was loaded by; others mean that it is stale.
@@ -39,16 +40,56 @@ class Loaded:
 
     def count_tokens(self) -> TokenCounts:
         """What it has read and written; nothing is counted of the small models."""
-        engine = getattr(getattr(self.reader, "engine", None), "engine", None)
-        totals = getattr(engine, "totals", None)
+        totals = getattr(self._engine, "totals", None)
         if totals is None:
             return TokenCounts()
         return TokenCounts(totals.tokens_prompt, totals.tokens_reused, totals.tokens_generated)
 
+    def progress(self) -> Progress | None:
+        """How far what it reads is; None for a small model, and while nothing is in work."""
+        return getattr(self._engine, "progress", None)
+
+    @property
+    def _engine(self) -> Any:
+        return getattr(getattr(self.reader, "engine", None), "engine", None)
+
 
 def model_path(settings: Settings, kind: Kind) -> Path | None:
-    """The weights that serve as `kind`; None where no LLM has been chosen."""
-    return {"llm": settings.llm_path, "tagger": TAGGER_PATH, "embedding": EMBEDDING_PATH}[kind]
+    """The weights that serve as `kind`; None where no LLM or reranker has been chosen."""
+    paths: dict[Kind, Path | None] = {
+        "llm": settings.llm_path,
+        "tagger": TAGGER_PATH,
+        "embedding": settings.embedding_path or EMBEDDING_PATH,
+        "reranker": settings.reranker_path,
+    }
+    return paths[kind]
+
+
+def model_size_bytes(settings: Settings, kind: Kind) -> int:
+    """Of the file that serves as `kind`; 0 where there is none."""
+    path = model_path(settings, kind)
+    try:
+        return path.stat().st_size if path else 0
+    except OSError:
+        return 0
+
+
+def model_need_bytes(settings: Settings, header: Header, kind: str, n_sequences: int) -> int:
+    """Memory that a model with this header takes as `kind` while it has `n_sequences` texts in work."""
+    is_llm = kind == "llm"
+    # Every text that an instruct model has in work has keys and values of its own.
+    n_ctx_tokens = settings.n_ctx_tokens * n_sequences if is_llm else N_BATCH
+    return need_bytes(header, n_ctx_tokens=n_ctx_tokens, n_batch=N_BATCH, writes_answers=is_llm)
+
+
+def fitting_sequences(settings: Settings, header: Header, kind: str, available: int) -> int:
+    """How many texts at once there is memory for, as many as is set at most; 0 where not even one fits.
+
+    An encoder's buffers are the same for all of them: 1 or 0.
+    """
+    most = settings.n_parallel if kind == "llm" else 1
+    fitting = (n for n in range(most, 0, -1) if model_need_bytes(settings, header, kind, n) <= available)
+    return next(fitting, 0)
 
 
 def model_name(settings: Settings, kind: Kind) -> str:
@@ -67,8 +108,11 @@ class ModelLoader:
         settings: Settings,
         stopping: Callable[[], bool] = lambda: False,
         available_bytes: Callable[[], int] = available_bytes,
+        on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
+        """`on_progress` hears of what a loaded instruct model has in work, a few times a second (see `Engine`)."""
         self._available_bytes = available_bytes
+        self._on_progress = on_progress
         self._settings = settings
         self._stopping = stopping
 
@@ -87,36 +131,30 @@ class ModelLoader:
         """Memory that a model of `kind` would take, from its header alone; 0 on a server. Raises as `load` does."""
         if kind == "llm" and self._settings.llm_url is not None:
             return 0
-        return self._file_need_bytes(kind, self._wanted(kind).n_sequences)
+        return model_need_bytes(self._settings, self._header(kind), kind, self._settings.n_parallel)
 
-    def _file_need_bytes(self, kind: Kind, n_sequences: int) -> int:
+    def _header(self, kind: Kind) -> Header:
         path = self._path(kind)
         header = read_header(path)
         check_kind(path, header, kind)
-        is_llm = kind == "llm"
-        return need_bytes(
-            header,
-            # Every text that is in work has keys and values of its own.
-            n_ctx_tokens=self._wanted(kind).n_ctx_tokens * (n_sequences if is_llm else 1),
-            n_batch=N_BATCH,
-            writes_answers=is_llm,
-        )
+        return header
 
     def _fitting(self, kind: Kind) -> LoadSettings:
         """As many texts at once as there is memory for, one at least. Raises ModelTooLarge when not even that fits."""
-        wanted, available = self._wanted(kind), self._available_bytes()
+        wanted, header, available = self._wanted(kind), self._header(kind), self._available_bytes()
+        n_sequences = fitting_sequences(self._settings, header, kind, available)
         if self._settings.memory_override:
             return wanted
-        for n_sequences in range(wanted.n_sequences, 0, -1):
-            if self._file_need_bytes(kind, n_sequences) <= available:
-                return replace(wanted, n_sequences=n_sequences)
-        need, advice = self._file_need_bytes(kind, 1), self._advice(available) if kind == "llm" else ""
+        if n_sequences:
+            return replace(wanted, n_sequences=n_sequences)
+        need, advice = model_need_bytes(self._settings, header, kind, 1), ""
+        if kind == "llm":
+            advice = self._advice(header, available)
         raise ModelTooLarge(self._path(kind).name, need, available, advice)
 
-    def _advice(self, available: int) -> str:
+    def _advice(self, header: Header, available: int) -> str:
         """What would fit in place of the chosen model: itself with less context, or a listed one; empty for nothing."""
         wanted = self._settings.n_ctx_tokens
-        header = read_header(self._path("llm"))
         n_tokens = longest_context(header, wanted, n_batch=N_BATCH, available_bytes=available)
         shorter = f"set n_ctx_tokens = {n_tokens} with which it fits" if n_tokens else ""
         return " or ".join(filter(None, (shorter, largest_listed(wanted, available))))
@@ -152,7 +190,8 @@ class ModelLoader:
     def try_out(self, kind: Kind) -> LoadSettings:
         """The settings that work for the chosen file, found out in a child where nobody knows yet; raises as `load`."""
         path, wanted = self._path(kind), self._fitting(kind)
-        if kind == "llm":
+        # The shipped models are known to be safe as they are wanted, and need no probe.
+        if path not in (TAGGER_PATH, EMBEDDING_PATH):
             wanted = Prober(self._settings.run_dir).safe_settings(path, wanted, stopping=self._stopping)
         return wanted
 
@@ -168,14 +207,13 @@ class ModelLoader:
         from backend.inference.remote import connect
 
         quiet_dspy()
-        engine = connect(self._settings, stopping=self._stopping)
+        engine = connect(self._settings, stopping=self._stopping, on_progress=self._on_progress)
         most = self._settings.max_answer_tokens
         lm = DspyLM.from_engine(engine, engine.name, max_answer_tokens=most, weights=engine.weights)
         return Loaded(lm, engine, self.key("llm"), self._settings.n_parallel)
 
     def _wanted(self, kind: Kind) -> LoadSettings:
         if kind != "llm":
-            # The shipped models are known to be safe like this, and need no probe.
             return LoadSettings(kind, N_BATCH, min(_cores(), _MOST_SMALL_THREADS))
         chosen = self._settings
         return LoadSettings(
@@ -203,12 +241,21 @@ class ModelLoader:
             from backend.inference.embedder import Embedder  # numpy, as above
 
             return Embedder(model)
+        if kind == "reranker":
+            from backend.inference.reranker import Reranker  # numpy, as above
+
+            return Reranker(model)
         from backend.inference.dspy_lm import DspyLM, quiet_dspy  # 0.6 s and 49 MB
         from backend.inference.engine import Engine
 
         quiet_dspy()
         return DspyLM.from_engine(
-            Engine(model, stopping=self._stopping, prefix_dir=self._settings.prefixes_dir),
+            Engine(
+                model,
+                stopping=self._stopping,
+                prefix_dir=self._settings.prefixes_dir,
+                on_progress=self._on_progress,
+            ),
             model.path.stem,
             max_answer_tokens=self._settings.max_answer_tokens,
             weights=fingerprint(model.path, cache_dir),

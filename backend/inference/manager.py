@@ -15,27 +15,18 @@ from typing import Any, Final
 from backend.domain import ModelState, ModelStatus, TokenCounts
 from backend.errors import CharlieError, InferenceError, ModelTooLarge, Stopped
 from backend.inference.loader import Kind
-from backend.inference.loading import Loaded, ModelLoader, model_name
+from backend.inference.loading import Loaded, ModelLoader, model_name, model_size_bytes
 from backend.inference.memory import available_bytes, give_back, resident_mb
-from backend.inference.residency import MOVING, Slot, idle_big, in_the_way, outdated
+from backend.inference.residency import MOVING, Slot, idle_big, in_the_way, outdated, shown, with_progress
 from backend.settings import Settings, load_settings
 
 logger = logging.getLogger(__name__)
 
-KINDS: Final[tuple[Kind, ...]] = ("llm", "tagger", "embedding")
+KINDS: Final[tuple[Kind, ...]] = ("llm", "tagger", "embedding", "reranker")
 # How often somebody who waits for a model looks whether they should stop, seconds.
 _LOOK_EVERY_S: Final = 0.1
 # Progress is told at every such part of a load.
 _PROGRESS_STEP: Final = 0.05
-# Which of several models the status line shows.
-_SHOWN_FIRST: Final = (
-    ModelState.LOADING,
-    ModelState.UNLOADING,
-    ModelState.BUSY,
-    ModelState.READY,
-    ModelState.FAILED,
-    ModelState.UNLOADED,
-)
 
 
 class ModelManager:
@@ -61,12 +52,14 @@ class ModelManager:
         self._slots = {kind: Slot(kind) for kind in KINDS}
         self._parked: list[Slot] = []
         self._loads = 0
+        # Kinds that may not be used until the settings say which they should be.
+        self._withdrawn: set[Kind] = set()
         # By models that have been unloaded.
         self._counted = TokenCounts()
 
     @contextmanager
     def lease(self, kind: Kind) -> Iterator[Any]:
-        """The Tagger, DspyLM or Embedder, loaded if it must be, and held as long as the block lasts.
+        """The Tagger, DspyLM, Embedder or Reranker, loaded if it must be, and held as long as the block lasts.
 
         Raises:
             WeightsMissing, WeightsUnusable, ModelTooLarge: it cannot be loaded now; tried again at the next lease.
@@ -121,6 +114,7 @@ class ModelManager:
     def use(self, settings: Settings) -> None:
         """Go on with other settings; models that were loaded with others are unloaded once they are free."""
         self._settings = settings
+        self._withdrawn.clear()
         with self._changed:
             slots = outdated(filter(self._is_stale, self._all()), settings.max_loaded)
             self._doom(slots)
@@ -130,13 +124,20 @@ class ModelManager:
                     slot.state, slot.problem = ModelState.UNLOADED, ""
         self._free(slots)
 
+    def withdraw(self, kind: Kind) -> None:
+        """Let nobody use `kind` until `use`: what it is at ends with Stopped within a second, and so does what comes.
+
+        Of the small models only the loading is stopped.
+        """
+        self._withdrawn.add(kind)
+
     def status(self) -> ModelStatus:
         """What is going on; costs 0.05 ms, waits for nothing, loads nothing."""
         with self._changed:
-            slot = min(self._slots.values(), key=lambda slot: _SHOWN_FIRST.index(slot.shown_state))
+            slot = shown(self._slots.values())
             state, loads, progress, loaded = slot.shown_state, self._loads, slot.progress, slot.loaded
         is_known = state is not ModelState.UNLOADED
-        return ModelStatus(
+        status = ModelStatus(
             state=state,
             name=model_name(self._settings, slot.kind) if is_known else "",
             kind=slot.kind if is_known else "",
@@ -146,6 +147,7 @@ class ModelManager:
             context_tokens=loaded.model.n_ctx_tokens if loaded else 0,
             parallel=loaded.n_parallel if loaded else 0,
         )
+        return with_progress(status, loaded.progress() if loaded and state is ModelState.BUSY else None)
 
     def token_counts(self) -> TokenCounts:
         """What the models of this process have read and written since it began."""
@@ -175,6 +177,8 @@ class ModelManager:
                     # Others may still use a stale one: the new settings wait for them.
                     slot.leases, slot.used_s = slot.leases + 1, time.monotonic()
                     return slot, slot.loaded
+                if slot.loaded is None:
+                    slot.size_bytes = model_size_bytes(self._settings, kind)
                 leaving = in_the_way(self._all(), slot, self._settings.max_loaded)
                 self._doom(leaving)
                 if not leaving:
@@ -220,7 +224,13 @@ class ModelManager:
         problem = "the load was interrupted"
         try:
             self._tell()
-            loader = ModelLoader(self._settings, self._stopping, self._available_bytes)
+            # What it has in work is looked up in `status`: here it only says that it is worth looking.
+            loader = ModelLoader(
+                self._settings,
+                lambda: self._is_stopped(slot.kind),
+                self._available_bytes,
+                lambda _progress: self._tell(),
+            )
             loaded = loader.load(slot.kind, lambda done: self._progressed(slot, done))
         except InferenceError as error:
             problem = str(error)
@@ -246,7 +256,10 @@ class ModelManager:
             slot.progress = done if is_step else slot.progress
         if is_step:
             self._tell()
-        return not self._stopping()
+        return not self._is_stopped(slot.kind)
+
+    def _is_stopped(self, kind: Kind) -> bool:
+        return self._stopping() or kind in self._withdrawn
 
     def _is_stale(self, slot: Slot) -> bool:
         return slot.loaded is not None and slot.loaded.made_for != ModelLoader(self._settings).key(slot.kind)
@@ -360,7 +373,7 @@ def set_default_manager(manager: ModelManager | None) -> None:
 
 
 def get_model(kind: Kind) -> Any:
-    """The Tagger, DspyLM or Embedder of the process-wide manager, loaded if it must be."""
+    """The Tagger, DspyLM, Embedder or Reranker of the process-wide manager, loaded if it must be."""
     return default_manager().get(kind)
 
 

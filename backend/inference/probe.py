@@ -11,14 +11,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from backend.errors import Stopped, WeightsUnusable
 from backend.inference.bindings import library_version
-from backend.inference.loader import LoadSettings, load_model
-from backend.inference.weights import quick_key, read_json, write_json
+from backend.inference.loader import LoadedModel, LoadSettings, load_model
+from backend.inference.weights import quick_key, read_json, remember
 from backend.settings import CHECKOUT
 
 _CACHE_NAME: Final = "probes.json"
@@ -55,27 +56,32 @@ class Prober:
         key = self._key(path, wanted)
         remembered = read_json(self.cache_dir / _CACHE_NAME)
         known = remembered.get(key)
-        if isinstance(known, dict):
+        if isinstance(known, dict) and _covers(known, wanted):
             return _recalled(path, wanted, known)
-        reason, is_lasting = "", True
+        reasons: list[str] = []
+        is_lasting = True
         for settings in _safer_and_safer(wanted):
             reason, is_lasting = self._try(path, settings, stopping)
             if not reason:
-                verdict: dict[str, object] = {
-                    "use_extra_bufts": settings.use_extra_bufts,
-                    "n_gpu_layers": settings.n_gpu_layers,
-                }
-                write_json(self.cache_dir / _CACHE_NAME, {**remembered, key: verdict})
+                verdict = _verdict(settings, "; ".join(dict.fromkeys(reasons)))
+                remember(self.cache_dir / _CACHE_NAME, {**remembered, key: verdict})
                 return settings
+            reasons.append(reason)
         if is_lasting:
-            write_json(self.cache_dir / _CACHE_NAME, {**remembered, key: {"refused": reason}})
-        raise WeightsUnusable(path, reason)
+            remember(self.cache_dir / _CACHE_NAME, {**remembered, key: {"refused": reasons[-1]}})
+        raise WeightsUnusable(path, reasons[-1])
+
+    def why_safer(self, path: Path, wanted: LoadSettings) -> str:
+        """What went wrong with `wanted` before safer settings were found; empty where nothing did, or nobody knows."""
+        known = read_json(self.cache_dir / _CACHE_NAME).get(self._key(path, wanted))
+        return str(known.get("why", "")) if isinstance(known, dict) else ""
 
     def be_careful(self, path: Path, wanted: LoadSettings) -> None:
         """Remember that the file crashed in spite of the probe: from now on only the safest settings are used."""
         remembered = read_json(self.cache_dir / _CACHE_NAME)
-        safest = {"use_extra_bufts": False, "n_gpu_layers": 0}
-        write_json(self.cache_dir / _CACHE_NAME, {**remembered, self._key(path, wanted): safest})
+        # Of any number of texts at once.
+        safest = {"use_extra_bufts": False, "n_gpu_layers": 0, "why": "llama.cpp crashed while it read an entry"}
+        remember(self.cache_dir / _CACHE_NAME, {**remembered, self._key(path, wanted): safest})
 
     def _key(self, path: Path, wanted: LoadSettings) -> str:
         marks = (quick_key(path), wanted.kind, wanted.n_gpu_layers, wanted.use_extra_bufts, library_version())
@@ -105,7 +111,7 @@ class Prober:
         if said == "timeout":
             return f"it did not answer within {self.timeout_s:.0f} s when it was tried", False
         is_lasting = child.returncode != -signal.SIGKILL
-        return f"llama.cpp crashed when it was tried (exit status {child.returncode})", is_lasting
+        return f"llama.cpp crashed when it was tried ({_end_of(child.returncode)})", is_lasting
 
     def _wait(self, child: subprocess.Popen[bytes], stopping: Callable[[], bool]) -> str:
         left_s = self.timeout_s
@@ -119,6 +125,29 @@ class Prober:
             else:
                 return said.decode("utf-8", "replace").strip()[:300]
         return "timeout"
+
+
+def _verdict(settings: LoadSettings, why: str) -> dict[str, object]:
+    return {
+        "use_extra_bufts": settings.use_extra_bufts,
+        "n_gpu_layers": settings.n_gpu_layers,
+        "n_sequences": settings.n_sequences,
+        "why": why,
+    }
+
+
+def _covers(known: dict[str, object], wanted: LoadSettings) -> bool:
+    """Whether what is remembered was tried with as many texts at once."""
+    tried = known.get("n_sequences")
+    return not isinstance(tried, int) or tried >= wanted.n_sequences
+
+
+def _end_of(returncode: int) -> str:
+    """How a process ended: "SIGSEGV", or its exit status."""
+    try:
+        return signal.Signals(-returncode).name
+    except ValueError:
+        return f"exit status {returncode}"
 
 
 def _recalled(path: Path, wanted: LoadSettings, known: dict[str, object]) -> LoadSettings:
@@ -142,9 +171,6 @@ def _safer_and_safer(wanted: LoadSettings) -> Iterator[LoadSettings]:
 
 def main(arguments: Sequence[str]) -> int:
     """What the child does: load the file, decode a few tokens, leave. Exit status 3 when it is refused in order."""
-    from backend.inference.encoder import Encoder  # numpy: only the child decodes, 0.05 s
-    from backend.inference.engine import Engine
-
     path, settings = Path(arguments[0]), LoadSettings(**json.loads(arguments[1]))
     try:
         model = load_model(
@@ -154,17 +180,29 @@ def main(arguments: Sequence[str]) -> int:
             n_threads=settings.n_threads,
             n_gpu_layers=settings.n_gpu_layers,
             use_extra_bufts=settings.use_extra_bufts,
+            n_sequences=settings.n_sequences if settings.kind == "llm" else None,
         )
     except WeightsUnusable as error:
         os.write(1, error.reason.encode())
         return _REFUSED
-    tokens = list(range(1, 65))
-    if settings.kind == "llm":
-        Engine(model).try_out(tokens, n_more=4)
-    else:
-        Encoder(model).encode([tokens], pooled=settings.kind == "embedding")
+    _decode(model)
     model.close()
     return 0
+
+
+def _decode(model: LoadedModel) -> None:
+    """Read a few tokens with as many texts at once as the model was loaded for."""
+    from backend.inference.encoder import Encoder  # numpy: only the child decodes, 0.05 s
+    from backend.inference.engine import Engine
+
+    tokens, n_sequences = list(range(1, 65)), model.settings.n_sequences
+    if model.settings.kind != "llm":
+        Encoder(model).encode([tokens] * 2, pooled=model.settings.kind != "tagger")
+        return
+    engine = Engine(model)
+    with ThreadPoolExecutor(n_sequences) as pool:
+        for done in [pool.submit(engine.try_out, tokens, n_more=4) for _ in range(n_sequences)]:
+            done.result()
 
 
 if __name__ == "__main__":

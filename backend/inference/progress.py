@@ -1,12 +1,14 @@
 """How far the engine is, told to whoever listens a few times a second."""
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-# No more often than this, seconds.
+# No more often than this, seconds: of one request, and to the bell's listener, which may write to disk.
 _TELL_EVERY_S: Final = 0.25
+_RING_EVERY_S: Final = 0.5
 # How much the latest answer counts in what is taken for usual.
 _NEWEST: Final = 0.2
 
@@ -28,16 +30,42 @@ class Progress:
 class Pulse:
     """Says when it is time to tell again."""
 
-    def __init__(self) -> None:
+    def __init__(self, every_s: float = _TELL_EVERY_S) -> None:
+        self._every_s = every_s
         self._told_s = 0.0
 
     def is_due(self) -> bool:
         """Whether so much time has gone by since it last said so."""
         now_s = time.monotonic()
-        if now_s - self._told_s < _TELL_EVERY_S:
+        if now_s - self._told_s < self._every_s:
             return False
         self._told_s = now_s
         return True
+
+
+class Bell:
+    """Tells one listener of all that is in work, from the threads that wait for it rather than the one that decodes.
+
+    So a listener that takes its time, a database that syncs say, holds up nobody's tokens.
+    """
+
+    def __init__(self, listener: Callable[[Progress], None] | None, look: Callable[[], Progress | None]) -> None:
+        """`look` says how far everything is, or None while nothing is in work."""
+        self._listener = listener
+        self._look = look
+        self._pulse = Pulse(_RING_EVERY_S)
+        self._ringing = threading.Lock()
+
+    def ring(self) -> None:
+        """Tell, when it is time and no other thread is at it; called again and again by whoever waits."""
+        if self._listener is None or not self._ringing.acquire(blocking=False):
+            return
+        try:
+            progress = self._look()
+            if progress is not None and self._pulse.is_due():
+                self._listener(progress)
+        finally:
+            self._ringing.release()
 
 
 class Usual:
@@ -99,13 +127,16 @@ class Pace:
         return Progress(n_read / n_prompt, 0, per_s, left_s)
 
 
-def together(parts: list[Progress]) -> Progress:
-    """One account of all that is in work."""
+def together(parts: Sequence[Progress]) -> Progress | None:
+    """One account of all that is in work; None for nothing. The speed is that of answers, once there are any."""
+    if not parts:
+        return None
     left = [part.seconds_left for part in parts if part.seconds_left is not None]
+    answering = [part for part in parts if part.n_generated]
     return Progress(
         sum(part.prompt_fraction for part in parts) / len(parts),
         sum(part.n_generated for part in parts),
-        sum(part.tokens_per_s for part in parts),
+        sum(part.tokens_per_s for part in answering or parts),
         max(left, default=None),
     )
 

@@ -7,19 +7,21 @@ in our errors, and the check of every answer. Journal text goes into requests an
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, Final
 
 from backend.errors import AnswerUnreadable, ContextOverflow, InferenceError, ReadingFailed, ReadingUnavailable
 from backend.inference.chat import ChatMessage
+from backend.inference.progress import Bell, Progress
 from backend.inference.remote_http import ANSWER_WITHIN_S, Answer, Server
 from backend.inference.remote_offer import (
     NO_THINKING,
     NOT_UNDERSTOOD,
     Form,
     Offer,
+    OfferMemory,
     Tokenizer,
     choose_model,
     find_context,
@@ -30,9 +32,10 @@ from backend.inference.remote_offer import (
     refusal,
     served_models,
 )
+from backend.inference.remote_stream import EventStream, Streams
 from backend.inference.remote_text import bare, checked, content_of, finish_of, most_tokens
+from backend.inference.scheduler import EngineTotals
 from backend.inference.sequences import Completion
-from backend.inference.weights import read_json, write_json
 from backend.settings import Settings
 
 _CACHE_NAME: Final = "servers.json"
@@ -40,40 +43,25 @@ _CACHE_NAME: Final = "servers.json"
 _ROUND_MESSAGE: Final = 16
 # Room for the schema in the prompt where nothing else binds.
 _SCHEMA_ROOM: Final = 512
+_STREAMED: Final = {"stream": True, "stream_options": {"include_usage": True}}
+_IN_ONE_PIECE: Final = {"stream": False}
 # How servers say that a prompt is too long: llama-server, vLLM and OpenAI, llama_cpp.server, Ollama.
 _OVERFLOW: Final = re.compile(r"context (?:size|length|window)|context_(?:size|length)|prompt (?:is )?too long", re.I)
 _LIMIT: Final = re.compile(r"(?:context (?:length|window|size)(?: is(?: only)?| of|) ?\(?)(\d+)", re.I)
-
-
-@dataclass(frozen=True, slots=True)
-class _Memory:
-    """What was found out about servers, kept in a file: asking again would cost a reading's time at every load."""
-
-    path: Path
-    key: str
-
-    def recall(self) -> Offer | None:
-        known = read_json(self.path).get(self.key)
-        try:
-            return Offer(Form(known["form"]), known["takes_template_options"] is True)  # type: ignore[index] # or caught
-        except (TypeError, KeyError, ValueError):
-            return None
-
-    def keep(self, offer: Offer) -> None:
-        fields = {"form": offer.form.value, "takes_template_options": offer.takes_template_options}
-        write_json(self.path, {**read_json(self.path), self.key: fields})
-
-    def forget(self) -> None:
-        known = read_json(self.path)
-        if known.pop(self.key, None) is not None:
-            write_json(self.path, known)
 
 
 class RemoteEngine:
     """One model of one server; every method may be called from any thread, requests run side by side."""
 
     def __init__(
-        self, server: Server, model: str, offer: Offer, tokenizer: Tokenizer | None, n_ctx_tokens: int, memory: _Memory
+        self,
+        server: Server,
+        model: str,
+        offer: Offer,
+        tokenizer: Tokenizer | None,
+        n_ctx_tokens: int,
+        memory: OfferMemory,
+        on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         """Made by `connect`; owns `server`. `n_ctx_tokens` is what prompt and answer may have together."""
         self._server = server
@@ -81,6 +69,10 @@ class RemoteEngine:
         self._tokenizer = tokenizer
         self._n_ctx_tokens = n_ctx_tokens
         self._memory = memory
+        self._streams = Streams()
+        self._bell = Bell(on_progress, self._streams.progress)
+        self._counting = threading.Lock()
+        self.totals = EngineTotals()
         # The server's name of the model.
         self.name = model
         # Which model read, for `Provenance`: 16 hex digits of SHA-256 of "url:model".
@@ -95,6 +87,11 @@ class RemoteEngine:
     def n_ctx_tokens(self) -> int:
         """Tokens that prompt and answer may have together; less once the server has named a smaller limit."""
         return self._n_ctx_tokens - (0 if self.form.binds else _SCHEMA_ROOM)
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far everything in work is together; None while nothing is, and where the server does not stream."""
+        return self._streams.progress()
 
     @property
     def counts_exactly(self) -> bool:
@@ -142,20 +139,31 @@ class RemoteEngine:
         if not messages or len(messages) != len(prompt):
             raise InferenceError("a server reads messages, not tokens")
         n_prompt = self._check_fits(messages, max_tokens)
-        base = {"model": self.name, "max_tokens": max_tokens, "temperature": temperature, "seed": seed, "stream": False}
-        answer = self._answered(base, messages, schema, stopping)
+        base = {"model": self.name, "max_tokens": max_tokens, "temperature": temperature, "seed": seed}
+        answer = self._answered(base, messages, schema, stopping, n_prompt)
         if answer.status != 200:
             raise self._refusal(answer, n_prompt + max_tokens)
         text = self._text(answer, schema, max_tokens)
         usage = answer.body.get("usage")
         counts = usage if isinstance(usage, dict) else {}
-        return Completion(
+        completion = Completion(
             text,
             n_prompt=_number(counts.get("prompt_tokens"), n_prompt),
             n_reused=_number((counts.get("prompt_tokens_details") or {}).get("cached_tokens"), 0),
             n_generated=_number(counts.get("completion_tokens"), 0),
             finish_reason="stop",
         )
+        self._count(completion)
+        return completion
+
+    def _count(self, done: Completion) -> None:
+        with self._counting:
+            held = self.totals
+            self.totals = EngineTotals(
+                held.tokens_prompt + done.n_prompt,
+                held.tokens_reused + done.n_reused,
+                held.tokens_generated + done.n_generated,
+            )
 
     def _check_fits(self, messages: Sequence[ChatMessage], max_tokens: int) -> int:
         """Tokens of the prompt, rather too many; counted exactly only when it may not fit."""
@@ -174,6 +182,7 @@ class RemoteEngine:
         messages: Sequence[ChatMessage],
         schema: dict[str, Any] | None,
         stopping: Callable[[], bool] | None,
+        n_prompt: int,
     ) -> Answer:
         """The answer in the surest form that the server takes for this schema."""
         answer = Answer(400, None)
@@ -182,17 +191,41 @@ class RemoteEngine:
             fields = form.fields(schema) if schema is not None else {}
             told = messages if schema is None or form.binds else _with_schema(messages, schema)
             turns = [{"role": turn.role, "content": turn.content} for turn in told]
-            answer = self._server.post(
-                f"{self._server.url}/chat/completions",
-                {**base, **options, **fields, "messages": turns},
-                within_s=ANSWER_WITHIN_S,
-                stopping=stopping,
-            )
-            if answer.status not in NOT_UNDERSTOOD or _is_overflow(answer) or _is_unknown_model(answer):
+            answer = self._ask({**base, **options, **fields, "messages": turns}, stopping, n_prompt)
+            if not _is_misunderstood(answer):
                 break
             # It took the trial and not this: another server by now, or a schema beyond its means.
             self._memory.forget()
         return answer
+
+    def _ask(self, body: dict[str, Any], stopping: Callable[[], bool] | None, n_prompt: int) -> Answer:
+        """One answer, as a stream where the server does that, else in one piece."""
+
+        def post(stream: EventStream | None, more: dict[str, Any]) -> Answer:
+            return self._server.post(
+                f"{self._server.url}/chat/completions",
+                {**body, **more},
+                within_s=ANSWER_WITHIN_S,
+                stopping=stopping,
+                stream=stream,
+                on_wait=self._bell.ring,
+            )
+
+        if not self._offer.streams:
+            return post(None, _IN_ONE_PIECE)
+        with self._streams.opened(n_prompt) as stream:
+            answer = post(stream, _STREAMED)
+        if stream.has_begun and not (stream.is_silent or stream.is_cut):
+            return answer
+        if not stream.has_begun and not _is_misunderstood(answer):
+            return answer
+        plain = post(None, _IN_ONE_PIECE)
+        # A refused stream is one thing, a refused request (then both are) another. And a server that lets a new
+        # request drive out a streamed one (llama_cpp.server) is asked for whole answers from now on.
+        if stream.is_cut or (not stream.has_begun and not _is_misunderstood(plain)):
+            self._offer = replace(self._offer, streams=False)
+            self._memory.keep(self._offer)
+        return plain
 
     def _text(self, answer: Answer, schema: dict[str, Any] | None, max_tokens: int) -> str:
         content = content_of(answer.body)
@@ -227,10 +260,16 @@ class RemoteEngine:
         return refusal(self._server, answer)
 
 
-def connect(settings: Settings, *, stopping: Callable[[], bool] = lambda: False) -> RemoteEngine:
+def connect(
+    settings: Settings,
+    *,
+    stopping: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> RemoteEngine:
     """The model that `llm_url` and `llm_model` name, once its server has answered; the caller closes it.
 
-    A model is asked a few short questions the first time; afterwards it takes some milliseconds.
+    A model is asked a few short questions the first time; afterwards it takes some milliseconds. `on_progress` is as
+    in `Engine`, and hears of servers that stream.
 
     Raises:
         ReadingUnavailable: no server, no inference server, a refused key, no such model; says what to do.
@@ -242,14 +281,14 @@ def connect(settings: Settings, *, stopping: Callable[[], bool] = lambda: False)
     try:
         entry = choose_model(server, settings.llm_model)
         model: str = entry["id"]
-        memory = _Memory(settings.run_dir / _CACHE_NAME, _weights(settings.llm_url, model))
+        memory = OfferMemory(settings.run_dir / _CACHE_NAME, _weights(settings.llm_url, model))
         offer = memory.recall()
         if offer is None:
             offer = find_offer(server, model)
             memory.keep(offer)
         tokenizer = find_tokenizer(server, model)
         n_ctx_tokens = min(settings.n_ctx_tokens, find_context(server, entry) or settings.n_ctx_tokens)
-        return RemoteEngine(server, model, offer, tokenizer, n_ctx_tokens, memory)
+        return RemoteEngine(server, model, offer, tokenizer, n_ctx_tokens, memory, on_progress)
     except BaseException:
         server.close()
         raise
@@ -280,6 +319,11 @@ def _is_overflow(answer: Answer) -> bool:
 
 def _is_unknown_model(answer: Answer) -> bool:
     return answer.status in NOT_UNDERSTOOD and _error(answer).get("code") == "model_not_found"
+
+
+def _is_misunderstood(answer: Answer) -> bool:
+    """Whether the server does not know the form of the request, rather than refusing what it says."""
+    return answer.status in NOT_UNDERSTOOD and not _is_overflow(answer) and not _is_unknown_model(answer)
 
 
 def _said_limit(answer: Answer) -> int | None:

@@ -18,6 +18,7 @@ import httpx
 from pydantic import SecretStr
 
 from backend.errors import InferenceError, ReadingUnavailable, Stopped
+from backend.inference.remote_stream import EventStream, StreamGarbled
 from backend.settings import is_loopback
 
 # How often somebody who waits looks whether they should stop, seconds.
@@ -27,8 +28,9 @@ _CONNECT_S: Final = 5.0
 ANSWER_WITHIN_S: Final = 900.0
 # What needs no model at all.
 LOOK_UP_WITHIN_S: Final = 10.0
-# Nothing that a server has to say is longer.
+# Nothing that a server has to say is longer; a stream takes some 300 bytes a token.
 _MOST_BYTES: Final = 8 << 20
+_MOST_STREAM_BYTES: Final = 64 << 20
 _CLOSE_S: Final = 2.0
 
 
@@ -84,16 +86,22 @@ class Server:
         *,
         within_s: float = LOOK_UP_WITHIN_S,
         stopping: Callable[[], bool] | None = None,
+        stream: EventStream | None = None,
+        on_wait: Callable[[], None] = lambda: None,
     ) -> Answer:
         """Ask for something. What the server's status means is for the caller to say.
 
+        Where the server streams its answer it goes through `stream`, and comes back as if it had not. `on_wait` is
+        called in this thread, again and again until the answer is there.
+
         Raises:
-            ReadingUnavailable: no server there, the connection broke, or no answer came in time.
+            ReadingUnavailable: no server there, the connection broke, no answer came in time, or a stream of garbage.
             Stopped: `stopping` said so; the connection is closed.
             InferenceError: this Server has been closed.
         """
         # In ASCII: a lone surrogate would make the encoder raise, and quote the text.
-        return self._ask("POST", url, json.dumps(body).encode("ascii"), within_s, stopping or self._stopping)
+        content = json.dumps(body).encode("ascii")
+        return self._ask("POST", url, content, within_s, stopping or self._stopping, stream, on_wait)
 
     def close(self) -> None:
         """Cut off what is under way and end the thread. Idempotent."""
@@ -114,33 +122,52 @@ class Server:
         await self._client.aclose()
         self._loop.stop()
 
-    def _ask(self, method: str, url: str, content: bytes | None, within_s: float, stops: Callable[[], bool]) -> Answer:
+    def _ask(
+        self,
+        method: str,
+        url: str,
+        content: bytes | None,
+        within_s: float,
+        stops: Callable[[], bool],
+        stream: EventStream | None = None,
+        on_wait: Callable[[], None] = lambda: None,
+    ) -> Answer:
         if stops() or self._stopping():
             raise Stopped
         with self._closing:
             if self.is_closed:
                 raise InferenceError("the model has been unloaded: ask the manager for it again")
-            future = asyncio.run_coroutine_threadsafe(self._send(method, url, content, within_s), self._loop)
+            sending = self._send(method, url, content, within_s, stream)
+            future = asyncio.run_coroutine_threadsafe(sending, self._loop)
         while not concurrent.futures.wait([future], _LOOK_EVERY_S).done:
             if stops() or self._stopping():
                 future.cancel()
                 raise Stopped
             if self.is_closed:
                 raise InferenceError("the model was unloaded while it read")
+            on_wait()
         try:
             return future.result()
         except concurrent.futures.CancelledError:
             raise InferenceError("the model was unloaded while it read") from None
 
-    async def _send(self, method: str, url: str, content: bytes | None, within_s: float) -> Answer:
+    async def _send(
+        self, method: str, url: str, content: bytes | None, within_s: float, stream: EventStream | None
+    ) -> Answer:
         # None of httpx' errors is passed on: they carry the request, text and key included.
+        # A server that fails in the middle of a stream closes the connection a moment after its end (llama_cpp.server),
+        # and the next request would be sent into it.
+        headers = {"Connection": "close"} if stream is not None else {}
+        asking = self._client.stream(method, url, content=content, headers=headers)
         try:
-            async with asyncio.timeout(within_s), self._client.stream(method, url, content=content) as response:
+            async with asyncio.timeout(within_s), asking as response:
+                if stream is not None and _is_stream(response):
+                    return await self._follow(response, stream)
                 body = bytearray()
                 async for piece in response.aiter_bytes():
                     body += piece
                     if len(body) > _MOST_BYTES:
-                        raise ReadingUnavailable(f"{self.url} answers without end: is it an inference server?")
+                        raise self._endless()
                 return Answer(response.status_code, _json(bytes(body)))
         except (httpx.ConnectError, httpx.ConnectTimeout):
             problem = "no server answers: start it, or change llm_url"
@@ -149,6 +176,32 @@ class Server:
         except httpx.HTTPError:
             problem = "the connection broke off"
         raise ReadingUnavailable(f"{self.url}: {problem}")
+
+    async def _follow(self, response: httpx.Response, stream: EventStream) -> Answer:
+        stream.has_begun, n_bytes = True, 0
+        try:
+            async for piece in response.aiter_bytes():
+                stream.feed(piece)
+                n_bytes += len(piece)
+                if n_bytes > _MOST_STREAM_BYTES:
+                    raise self._endless()
+        except StreamGarbled:
+            problem = "its answer is no stream of events: is it an inference server?"
+            raise ReadingUnavailable(f"{self.url}: {problem}") from None
+        except httpx.HTTPError:
+            if not stream.is_silent:
+                raise
+        if not (stream.is_whole or stream.is_silent):
+            raise ReadingUnavailable(f"{self.url}: the connection broke off")
+        return Answer(stream.status, stream.completion())
+
+    def _endless(self) -> ReadingUnavailable:
+        return ReadingUnavailable(f"{self.url} answers without end: is it an inference server?")
+
+
+def _is_stream(response: httpx.Response) -> bool:
+    kind = str(response.headers.get("Content-Type", ""))
+    return response.status_code == 200 and kind.startswith("text/event-stream")
 
 
 def _json(body: bytes) -> Any:

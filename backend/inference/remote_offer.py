@@ -5,13 +5,15 @@ when a question whose one allowed answer is a word that no model would say is an
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final
 
 from backend.errors import ReadingUnavailable
 from backend.inference.remote_http import ANSWER_WITHIN_S, Answer, Server
 from backend.inference.remote_text import content_of, parsed
+from backend.inference.weights import read_json, remember
 
 _NONSENSE: Final = "zorblattic"
 _TRIAL_SCHEMA: Final[dict[str, Any]] = {
@@ -74,6 +76,35 @@ class Offer:
     form: Form
     # Whether it takes what is meant for the model's chat template.
     takes_template_options: bool
+    # Whether an answer may be asked for as a stream; found out by doing it.
+    streams: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class OfferMemory:
+    """What was found out about servers, kept in a file: asking again would cost a reading's time at every load."""
+
+    path: Path
+    key: str
+
+    def recall(self) -> Offer | None:
+        """What was found out; None where nothing was, or nothing that can be read."""
+        known = read_json(self.path).get(self.key)
+        try:
+            streams = known.get("streams", True) is True  # type: ignore[attr-defined] # or caught
+            return Offer(Form(known["form"]), known["takes_template_options"] is True, streams)  # type: ignore[index]
+        except (AttributeError, TypeError, KeyError, ValueError):
+            return None
+
+    def keep(self, offer: Offer) -> None:
+        """Remember it in place of what was."""
+        remember(self.path, {**read_json(self.path), self.key: asdict(offer)})
+
+    def forget(self) -> None:
+        """Have it found out anew at the next load."""
+        known = read_json(self.path)
+        if known.pop(self.key, None) is not None:
+            remember(self.path, known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,27 @@
 """Which models may be resident together: the big ones one at a time, or as many as the settings say; pure decisions."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from backend.domain import ModelState
+from backend.domain import ModelState, ModelStatus
 from backend.inference.loader import Kind
 from backend.inference.loading import Loaded
+from backend.inference.progress import Progress
 
-# Kinds of which `max_loaded` may be resident; the small ones stay beside them.
-BIG: Final[frozenset[Kind]] = frozenset({"llm"})
+# A model in a file of this size or more is big, and so is every instruct model, on a server too: of the big ones
+# `max_loaded` may be resident, and the small ones (the two that ship have 25 MB each) stay beside them.
+BIG_BYTES: Final = 100 * 2**20
 MOVING: Final = (ModelState.LOADING, ModelState.UNLOADING)
+# Which of several models the status line shows.
+_SHOWN_FIRST: Final = (
+    ModelState.LOADING,
+    ModelState.UNLOADING,
+    ModelState.BUSY,
+    ModelState.READY,
+    ModelState.FAILED,
+    ModelState.UNLOADED,
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -27,6 +38,8 @@ class Slot:
     progress: float = 0.0
     # Why the last load failed; empty after one that did not.
     problem: str = ""
+    # Of the file that is loaded, or is about to be.
+    size_bytes: int = 0
 
     @property
     def shown_state(self) -> ModelState:
@@ -41,7 +54,25 @@ class Slot:
     @property
     def is_big(self) -> bool:
         """Whether it counts for `max_loaded`."""
-        return self.kind in BIG
+        return self.kind == "llm" or self.size_bytes >= BIG_BYTES
+
+
+def shown(slots: Iterable[Slot]) -> Slot:
+    """The one that the status line shows."""
+    return min(slots, key=lambda slot: _SHOWN_FIRST.index(slot.shown_state))
+
+
+def with_progress(status: ModelStatus, progress: Progress | None) -> ModelStatus:
+    """`status` with how far the model is, where it has something in work."""
+    if progress is None:
+        return status
+    return replace(
+        status,
+        prompt_progress=progress.prompt_fraction,
+        answer_tokens=progress.n_generated,
+        tokens_per_s=progress.tokens_per_s,
+        seconds_left=progress.seconds_left,
+    )
 
 
 def idle_big(slots: Iterable[Slot]) -> list[Slot]:

@@ -7,7 +7,6 @@ request that ends makes room for the next one at once. What goes wrong with one 
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -55,12 +54,11 @@ class _Row:
 class Scheduler:
     """Takes requests from any thread and decodes them in its own, from its making to `close`."""
 
-    def __init__(
-        self, model: LoadedModel, store: PrefixStore | None, on_progress: Callable[[Progress], None] | None
-    ) -> None:
+    def __init__(self, model: LoadedModel, store: PrefixStore | None) -> None:
         self.n_parallel = model.settings.n_sequences
+        # Of all that is in work, a few times a second anew; None while nothing is.
+        self.progress: Progress | None = None
         self._model = model
-        self._on_progress = on_progress
         self._api = bindings()
         self._cells = Cells(model)
         self._kept = KeptPrefixes(self._cells, store, first_number=self.n_parallel, can_be_cut=model.can_be_cut)
@@ -121,9 +119,12 @@ class Scheduler:
                 logger.error("decoding failed: %s", type(error).__name__)
                 self._give_up(ReadingFailed(f"decoding failed ({type(error).__name__})"))
         self._give_up(_unloaded())
+        self.progress = None
 
     def _has_work(self) -> bool:
         """Wait until there is something to do; False when there will not be again."""
+        if not (self._waiting or self._running):
+            self.progress = None
         with self._changed:
             self._changed.wait_for(lambda: self._is_closing or self._inbox or self._waiting or self._running)
             # Before anybody is asked whether they are cancelled: who comes later sets it again.
@@ -210,16 +211,13 @@ class Scheduler:
                     self._advance(row)
             else:
                 self._recover(rows, status)
-            self._tell()
+            self._note_progress()
 
-    def _tell(self) -> None:
-        """Tell of everything in work together, when it is time."""
-        if self._on_progress is None or not self._pulse.is_due():
-            return
-        requests = [*self._waiting, *(track.request for track in self._running if track.request)]
-        parts = [request.pace.latest for request in requests if request.pace.latest]
-        if parts:
-            self._on_progress(together(parts))
+    def _note_progress(self) -> None:
+        """Sum up everything in work, when it is time."""
+        if self._pulse.is_due():
+            requests = [*self._waiting, *(track.request for track in self._running if track.request)]
+            self.progress = together([request.pace.latest for request in requests if request.pace.latest])
 
     def _rows(self) -> list[_Row]:
         """Fill the batch: answers first, then prompts in the order in which they came."""

@@ -2,9 +2,12 @@
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 # What stands at the start of a file tells two models apart that are equally long and equally old.
 _HEAD_BYTES = 1 << 20
@@ -25,7 +28,7 @@ def fingerprint(path: Path, cache_dir: Path | None = None) -> str:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     if cache_dir:
-        write_json(cache_dir / _CACHE_NAME, {**known, key: digest})
+        remember(cache_dir / _CACHE_NAME, {**known, key: digest})
     return digest
 
 
@@ -47,9 +50,21 @@ def read_json(path: Path) -> dict[str, object]:
 
 
 def write_json(path: Path, values: dict[str, object]) -> None:
-    """Replace the file at `path` in one step, readable by its owner only."""
+    """Replace the file at `path` in one step, readable by its owner only. Raises OSError, and leaves nothing behind."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(values, file, indent=1)
-    os.replace(name, path)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(values, file, indent=1)
+        os.replace(name, path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def remember(path: Path, values: dict[str, object]) -> None:
+    """Keep what can be found out again; where it cannot be kept, on a full disk say, it will be."""
+    try:
+        write_json(path, values)
+    except OSError as error:
+        logger.warning("%s cannot be written: %s", path.name, error.strerror)

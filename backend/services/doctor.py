@@ -15,10 +15,11 @@ import psutil
 from backend.database.lifecycle import EmbeddedServer
 from backend.database.resp import RespConnection
 from backend.errors import CharlieError
-from backend.inference.gguf_header import read_header
+from backend.inference.gguf_header import Header, read_header
 from backend.inference.loader import N_BATCH, LoadSettings, check_kind
+from backend.inference.loading import fitting_sequences, model_need_bytes
 from backend.inference.measure import measure_speed, native_features
-from backend.inference.memory import available_bytes, need_bytes
+from backend.inference.memory import available_bytes
 from backend.inference.probe import Prober
 from backend.services.models import list_models
 from backend.settings import EMBEDDING_PATH, TAGGER_HEAD_PATH, TAGGER_PATH, Settings
@@ -61,7 +62,10 @@ def examine(settings: Settings) -> Iterator[Check]:
     prober = Prober(settings.run_dir) if home.is_ok else None
     yield _model("tagger", TAGGER_PATH, LoadSettings("tagger", N_BATCH, 1), prober)
     yield _file("tagger's head", TAGGER_HEAD_PATH)
-    yield _model("embedding model", EMBEDDING_PATH, LoadSettings("embedding", N_BATCH, 1), prober)
+    embedding = settings.embedding_path or EMBEDDING_PATH
+    yield _model("embedding model", embedding, LoadSettings("embedding", N_BATCH, 1), prober)
+    if settings.reranker_path:
+        yield _model("reranker", settings.reranker_path, LoadSettings("reranker", N_BATCH, 1), prober)
     yield _reader(settings, prober)
     yield from _other_models(settings, prober)
     yield _machine(settings)
@@ -124,8 +128,13 @@ def _database(settings: Settings) -> Check:
     return Check("database", True, f"redis {version} with FalkorDB, every entry synced to disk")
 
 
-def _model(name: str, path: Path, wanted: LoadSettings, prober: Prober | None) -> Check:
-    """Whether the file is whole, of the right kind, and decodes in a child process; how quick an instruct model is."""
+def _model(
+    name: str, path: Path, wanted: LoadSettings, prober: Prober | None, settings: Settings | None = None
+) -> Check:
+    """Whether the file is whole, of the right kind, and decodes in a child process.
+
+    With `settings`, which an instruct model takes, also its memory and how quick it is.
+    """
     try:
         header = read_header(path)
         check_kind(path, header, wanted.kind)
@@ -133,22 +142,30 @@ def _model(name: str, path: Path, wanted: LoadSettings, prober: Prober | None) -
     except CharlieError as error:
         return Check(name, False, str(error))
     found = [f"{path.name}, {_mb(header.size_bytes)}", *(["decodes here"] if prober else [])]
-    found += _switched_off(wanted, safe)
-    if prober and wanted.kind == "llm":
-        found.append(_speed(path, safe))
+    found += _switched_off(wanted, safe, prober.why_safer(path, wanted) if prober else "")
+    if prober and settings is not None:
+        found += [_memory(settings, header), _speed(settings, path, header, safe)]
     return Check(name, True, ", ".join(found))
 
 
-def _switched_off(wanted: LoadSettings, safe: LoadSettings) -> list[str]:
-    """What a try in a child showed to be unsafe for this file on this machine."""
+def _switched_off(wanted: LoadSettings, safe: LoadSettings, why: str) -> list[str]:
+    """What a try in a child showed to be unsafe for this file on this machine, and what happened there."""
     off = ["repacked weights"] if wanted.use_extra_bufts and not safe.use_extra_bufts else []
     off += ["the GPU"] if wanted.n_gpu_layers and not safe.n_gpu_layers else []
-    return [f"without {' and '.join(off)}: llama.cpp failed with more when it was tried"] if off else []
+    why = why or "llama.cpp failed with more when it was tried"
+    return [f"without {' and '.join(off)}: {why}"] if off else []
 
 
-def _speed(path: Path, safe: LoadSettings) -> str:
-    need = need_bytes(read_header(path), n_ctx_tokens=_MEASURED_TOKENS, n_batch=N_BATCH, writes_answers=True)
-    available = available_bytes()
+def _memory(settings: Settings, header: Header) -> str:
+    """What it takes when it is loaded, by the loader's own sum."""
+    n_together = fitting_sequences(settings, header, "llm", available_bytes()) or 1
+    texts = "one text" if n_together == 1 else f"{n_together} texts"
+    return f"needs {_mb(model_need_bytes(settings, header, 'llm', n_together))} to read {texts} at a time"
+
+
+def _speed(settings: Settings, path: Path, header: Header, safe: LoadSettings) -> str:
+    measured = settings.model_copy(update={"n_ctx_tokens": _MEASURED_TOKENS})
+    need, available = model_need_bytes(measured, header, "llm", 1), available_bytes()
     if need > available:
         return f"its speed is not known: it needs {_mb(need)} and {_mb(available)} are free"
     speed = measure_speed(path, safe)
@@ -168,7 +185,7 @@ def _reader(settings: Settings, prober: Prober | None) -> Check:
     if settings.llm_url:
         return Check("language model", True, f"the server at {settings.llm_url} reads")
     if settings.llm_path:
-        return _model("language model", settings.llm_path, _wanted(settings), prober)
+        return _model("language model", settings.llm_path, _wanted(settings), prober, settings)
     return Check("language model", True, "none chosen: the tagger reads ('charlie models list' shows others)")
 
 
@@ -181,12 +198,18 @@ def _other_models(settings: Settings, prober: Prober | None) -> Iterator[Check]:
         return
     for model in models:
         if model.kind == "llm" and model.path and model.path != settings.llm_path:
-            yield _model(model.name, model.path, _wanted(settings), prober)
+            yield _model(model.name, model.path, _wanted(settings), prober, settings)
 
 
 def _wanted(settings: Settings) -> LoadSettings:
-    chosen = settings
-    return LoadSettings("llm", chosen.n_ctx_tokens, chosen.n_threads, chosen.n_gpu_layers, use_extra_bufts=True)
+    return LoadSettings(
+        "llm",
+        settings.n_ctx_tokens,
+        settings.n_threads,
+        settings.n_gpu_layers,
+        use_extra_bufts=True,
+        n_sequences=settings.n_parallel,
+    )
 
 
 def _machine(settings: Settings) -> Check:

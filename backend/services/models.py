@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 import psutil
 
@@ -20,14 +21,21 @@ from backend.inference.catalog import (
 )
 from backend.inference.download import PATIENT, Fetching, Patience, discard_partial, fetch, partial_bytes
 from backend.inference.gguf_header import Header, read_header
-from backend.inference.loader import ENCODERS, N_BATCH
-from backend.inference.loading import ModelLoader
-from backend.inference.memory import available_bytes, need_bytes
+from backend.inference.loader import ENCODERS, RANK_POOLING
+from backend.inference.loading import ModelLoader, fitting_sequences, model_need_bytes
+from backend.inference.memory import available_bytes
 from backend.services.crashes import Crashes
 from backend.services.preferences import save_setting
 from backend.settings import EMBEDDING_PATH, TAGGER_PATH, Settings
 
 TAGGER = "tagger"
+# The setting that names the file of a kind.
+_SETTINGS: Final[dict[CatalogKind, str]] = {
+    "llm": "llm_path",
+    "embedding": "embedding_path",
+    "reranker": "reranker_path",
+}
+_SHIPPED_EMBEDDING: Final = EMBEDDING_PATH.name.split(".")[0]
 
 
 class Fit(StrEnum):
@@ -59,12 +67,13 @@ class ListedModel:
     kind: str
     # Of the file on this machine, else of the one that would be fetched.
     size_bytes: int
-    # While it works, at the context of the settings; 0 where the file cannot be read.
+    # While it works, at the context of the settings and with as many texts at once (`n_parallel` at most) as there is
+    # memory for now; 0 where the file cannot be read.
     need_bytes: int
     fit: Fit
     # Where it lies; None where it would have to be fetched.
     path: Path | None
-    # Whether new entries are read with it.
+    # Whether new entries are read with it, or a person chose it for what else it does.
     is_active: bool = False
     # Whether it came with Charlie.
     is_shipped: bool = False
@@ -117,40 +126,52 @@ def pull_model(
 
 
 def use_model(settings: Settings, choice: str) -> ListedModel:
-    """Read new entries with this model from now on: a listed name, a file's path, or "tagger" for the shipped one.
+    """Have this model serve as its kind from now on: a listed name, a file's path, or "tagger" for the shipped reader.
 
-    A file is checked and tried in a child first.
+    An instruct model reads new entries; an embedding model makes the vectors, a reranker ranks what was found. A file
+    is checked and tried in a child first.
 
     Raises:
         ModelUnknown, WeightsMissing: there is none of this name; no such file.
         DownloadFailed: it is in the catalogue and has not been fetched.
-        WeightsUnusable: it is no instruct model, damaged, or crashes.
+        WeightsUnusable: it is damaged, an addition to a model, or crashes.
         ModelTooLarge: it needs more memory than there is.
         SettingsError: the choice cannot be written, or a server reads in place of any model here.
     """
-    if settings.llm_url:
-        problem = f"the server at {settings.llm_url} reads in place of any model here: remove this setting first"
-        raise SettingsError("llm_url", "CHARLIE_LLM_URL or charlie.toml", problem)
     if choice.lower() == TAGGER:
+        _refuse_beside_a_server(settings)
         save_setting(settings.home, "llm_path", None)
         Crashes(settings.run_dir).forgive()
         return next(iter(list_models(settings.model_copy(update={"llm_path": None}))))
-    path = _path_of(settings, choice)
-    chosen = settings.model_copy(update={"llm_path": path})
-    ModelLoader(chosen).try_out("llm")
-    save_setting(settings.home, "llm_path", str(path))
-    Crashes(settings.run_dir).forgive()
-    return _Shelf(chosen, machine_memory()).model(path)
+    path = EMBEDDING_PATH if choice.lower() == _SHIPPED_EMBEDDING.lower() else _path_of(settings, choice)
+    kind = _kind_of(read_header(path))
+    if kind == "llm":
+        _refuse_beside_a_server(settings)
+    # The shipped one is no choice: another that a later Charlie ships takes its place.
+    written = None if path == EMBEDDING_PATH else path
+    chosen = settings.model_copy(update={_SETTINGS[kind]: written})
+    ModelLoader(chosen).try_out(kind)
+    save_setting(settings.home, _SETTINGS[kind], str(written) if written else None)
+    if kind == "llm":
+        Crashes(settings.run_dir).forgive()
+    shelf = _Shelf(chosen, machine_memory())
+    return shelf.model(path) if written else shelf.shipped_embedding()
+
+
+def _refuse_beside_a_server(settings: Settings) -> None:
+    if settings.llm_url:
+        problem = f"the server at {settings.llm_url} reads in place of any model here: remove this setting first"
+        raise SettingsError("llm_url", "CHARLIE_LLM_URL or charlie.toml", problem)
 
 
 def remove_model(settings: Settings, name: str, *, even_active: bool = False) -> int:
     """Remove a model's file from `<home>/models`, and what is left of downloads of it; how many bytes that freed.
 
-    `even_active` removes the one that reads too, and goes back to the tagger.
+    `even_active` removes one that serves as its kind too, and goes back to the shipped one of that kind, if any.
 
     Raises:
         ModelUnknown: nothing of this name lies there.
-        SettingsError: it is shipped, lies elsewhere, or reads now.
+        SettingsError: it is shipped, lies elsewhere, or is in use.
     """
     found = _find_installed(settings, name)
     path = found.path if found.path else settings.models_dir / (found.entry.file if found.entry else name)
@@ -158,9 +179,10 @@ def remove_model(settings: Settings, name: str, *, even_active: bool = False) ->
         raise SettingsError(found.name, str(path), "only what lies in Charlie's own models folder is removed")
     if found.is_active:
         if not even_active:
-            problem = "it reads new entries now: choose another with 'charlie models use NAME', or say --force"
+            doing = "reads new entries" if found.kind == "llm" else "is in use"
+            problem = f"it {doing} now: choose another with 'charlie models use NAME', or say --force"
             raise SettingsError(found.name, str(path), problem)
-        save_setting(settings.home, "llm_path", None)
+        save_setting(settings.home, next(name for kind, name in _SETTINGS.items() if kind == found.kind), None)
     path.unlink(missing_ok=True)
     discard_partial(settings.models_dir, path.name)
     if path.name in read_pins(settings.models_dir):
@@ -179,10 +201,11 @@ class _Shelf:
 
     def models(self) -> Iterator[ListedModel]:
         """All of them: the shipped ones first, then the catalogue in its order, then other files."""
-        yield self._shipped(TAGGER, TAGGER_PATH, TAGGER)
-        yield self._shipped(EMBEDDING_PATH.name.split(".")[0], EMBEDDING_PATH, "embedding")
-        folder, chosen = self._settings.models_dir, self._settings.llm_path
-        paths = set(folder.glob("*.gguf")) | ({chosen} if chosen and chosen.exists() else set())
+        tagger = replace(self.model(TAGGER_PATH), name=TAGGER, kind=TAGGER)
+        yield replace(tagger, is_active=not self._settings.has_llm, is_shipped=True)
+        yield self.shipped_embedding()
+        folder, chosen = self._settings.models_dir, self._chosen() - {EMBEDDING_PATH}
+        paths = set(folder.glob("*.gguf")) | {path for path in chosen if path.exists()}
         for file, entry in self._entries.items():
             path = folder / file
             yield self.model(path) if path in paths else self._to_fetch(entry)
@@ -199,7 +222,7 @@ class _Shelf:
             need_bytes=0,
             fit=Fit.UNKNOWN,
             path=path,
-            is_active=path == self._settings.llm_path and not self._settings.llm_url,
+            is_active=path in self._chosen(),
             entry=entry,
             revision=pin.revision if (pin := self._pins.get(path.name)) and entry else "",
         )
@@ -211,9 +234,16 @@ class _Shelf:
         need = self._need(header, kind)
         return replace(listed, kind=kind, need_bytes=need, fit=self._fit(need))
 
-    def _shipped(self, name: str, path: Path, kind: str) -> ListedModel:
-        is_active = kind == TAGGER and not self._settings.has_llm
-        return replace(self.model(path), name=name, kind=kind, is_active=is_active, is_shipped=True)
+    def shipped_embedding(self) -> ListedModel:
+        """The one that makes the vectors where no other was chosen."""
+        found = self.model(EMBEDDING_PATH)
+        return replace(found, name=_SHIPPED_EMBEDDING, kind="embedding", is_active=False, is_shipped=True)
+
+    def _chosen(self) -> set[Path]:
+        """The files that the settings name and that are used."""
+        chosen = self._settings
+        reads = None if chosen.llm_url else chosen.llm_path
+        return {path for path in (reads, chosen.embedding_path, chosen.reranker_path) if path}
 
     def _to_fetch(self, entry: CatalogEntry) -> ListedModel:
         need = self._need(entry.header, entry.kind)
@@ -229,8 +259,9 @@ class _Shelf:
         )
 
     def _need(self, header: Header, kind: str) -> int:
-        n_ctx = self._settings.n_ctx_tokens
-        return need_bytes(header, n_ctx_tokens=n_ctx, n_batch=N_BATCH, writes_answers=kind == "llm")
+        """As the loader counts: with as many texts at once as there is room for now, or with one."""
+        n_sequences = fitting_sequences(self._settings, header, kind, self._memory.available)
+        return model_need_bytes(self._settings, header, kind, n_sequences or 1)
 
     def _fit(self, need: int) -> Fit:
         if need > self._memory.total:
@@ -241,8 +272,7 @@ class _Shelf:
 def _kind_of(header: Header) -> CatalogKind:
     if header.architecture not in ENCODERS:
         return "llm"
-    # llama.cpp's number for pooling by a ranking head is 4.
-    return "reranker" if header.number("pooling_type") == 4 else "embedding"
+    return "reranker" if header.number("pooling_type") == RANK_POOLING else "embedding"
 
 
 def _path_of(settings: Settings, choice: str) -> Path:

@@ -1,6 +1,7 @@
 """Read one entry: which reader, under which lease, and what becomes of the entry when it goes wrong."""
 
 import logging
+import math
 import threading
 import time
 import traceback
@@ -87,6 +88,8 @@ class ReadingService:
         self._conditions = conditions(settings.run_dir)
         self._turn = threading.Lock()
         self._retry_at_s = 0.0
+        # Why the instruct model may not be used whatever it could do; empty while it may.
+        self._refused = ""
         # The weights file as it was when reading was paused.
         self._paused_over: tuple[int, int] | None = None
         self._tallying = threading.Lock()
@@ -113,9 +116,16 @@ class ReadingService:
         return is_early and self._weights_state() == self._paused_over
 
     def use(self, settings: Settings) -> None:
-        """Go on with other settings, a new model say, and try at once what was paused."""
+        """Go on with other settings, a new model say, and try at once what was paused or refused."""
         self._settings = settings
         self._retry_at_s = 0.0
+        self._refused = ""
+
+    def refuse(self, why: str) -> None:
+        """Read nothing with the instruct model until `use`; for settings that cannot be understood any more."""
+        self._refused = self.problem = why
+        self._retry_at_s = math.inf
+        self._paused_over = self._weights_state()
 
     def has_work(self) -> bool:
         """Whether a model is worth holding: something is due soon and can be read."""
@@ -232,6 +242,8 @@ class ReadingService:
     def _read_with_llm(self, entry: LedgerEntry) -> ReadingOutcome:
         from backend.graph.llm_reader import LlmReader  # dspy costs 0.6 s and 49 MB
 
+        if self._refused:
+            raise ReadingUnavailable(self._refused)
         self._conditions.check(self._settings, is_loaded="llm" in self._manager.loaded())
         with self._manager.lease("llm") as lm:
             reader = LlmReader(lm, lm.weights, n_failed=entry.attempts)
@@ -260,15 +272,28 @@ class ReadingService:
     def _pause(self, entry: LedgerEntry, error: ReadingUnavailable) -> Outcome:
         retry_s = error.retry_s if isinstance(error, ReadingDeferred) else policy.PAUSE_S
         is_news, self.problem = self.problem != str(error), str(error)
-        self._retry_at_s = time.monotonic() + retry_s
+        now_s = time.monotonic()
+        # Of several that were tried together, the first looks after the others.
+        is_first, self._retry_at_s = now_s >= self._retry_at_s, now_s + retry_s
         self._paused_over = self._weights_state()
         if is_news:
             _log.warning("reading is paused: %s", error)
         self._on_change()
+        if isinstance(error, ReadingDeferred):
+            return {"unavailable": self.problem}
+        if is_first:
+            self._give_up_the_oldest()
+        return self._given_up_if_old(entry) or {"unavailable": self.problem}
+
+    def _give_up_the_oldest(self) -> None:
+        """Set aside whatever has waited too long for a model, tried now or not."""
+        for entry in list(self._stores.ledger.entries(*PENDING)):
+            if entry.uuid not in self.in_work:
+                self._given_up_if_old(entry)
+
+    def _given_up_if_old(self, entry: LedgerEntry) -> Outcome | None:
         decision = policy.after_unavailability(entry.created_at_s, time.time(), self.problem)
-        if isinstance(decision, policy.GiveUp) and not isinstance(error, ReadingDeferred):
-            return self.give_up(entry, decision.reason)
-        return {"unavailable": self.problem}
+        return self.give_up(entry, decision.reason) if isinstance(decision, policy.GiveUp) else None
 
     def _go_on(self) -> None:
         if self.problem:

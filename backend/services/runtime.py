@@ -33,6 +33,8 @@ _DRAIN_STEP_S = 0.1
 # Settings that a running Charlie takes up when charlie.toml changes; the others wait for the next start.
 _FOLLOWED = (
     "llm_path",
+    "embedding_path",
+    "reranker_path",
     "allow_remote",
     "llm_url",
     "llm_api_key",
@@ -105,6 +107,8 @@ class Runtime:
         self._is_open = False
         self._closing = threading.Lock()
         self._stamp = self._settings_stamp()
+        # Why the settings as they stand in the file cannot be followed, where that stops the instruct model.
+        self._refused = ""
 
     def open(self) -> None:
         """Start or attach to the server and become the Runtime that tasks use. May be tried again.
@@ -154,6 +158,8 @@ class Runtime:
                 awaited=tasks.awaited,
                 next_up=tasks.next_up,
             )
+            if self._refused:
+                self._work.refuse(self._refused)
 
     @property
     def reader(self) -> ReaderKind:
@@ -199,7 +205,11 @@ class Runtime:
             self._typing.note()
 
     def follow_settings(self) -> None:
-        """Take up what was changed in charlie.toml about models since it was read last; costs one stat."""
+        """Take up what was changed in charlie.toml about models since it was read last; costs one stat.
+
+        What cannot be understood stops the instruct model where it may be about that: a server must get no entry that
+        the person no longer wants it to have.
+        """
         stamp = self._settings_stamp()
         if stamp == self._stamp:
             return
@@ -208,12 +218,20 @@ class Runtime:
             written = load_settings(home=self.settings.home)
         except SettingsError as error:
             _log.warning("the settings are left as they were: %s", error)
+            if self.settings.llm_url or (self.settings.has_llm and error.key in _FOLLOWED):
+                self._refuse(str(error))
             return
         chosen = {key: getattr(written, key) for key in _FOLLOWED}
-        if any(getattr(self.settings, key) != value for key, value in chosen.items()):
+        is_mended, self._refused = bool(self._refused), ""
+        if is_mended or any(getattr(self.settings, key) != value for key, value in chosen.items()):
             self.settings = self.settings.model_copy(update=chosen)
             if self._work is not None:
                 self._work.use(self.settings)
+
+    def _refuse(self, why: str) -> None:
+        self._refused = why
+        if self._work is not None:
+            self._work.refuse(why)
 
     def _settings_stamp(self) -> tuple[int, int, int] | None:
         try:

@@ -22,7 +22,10 @@ _log = logging.getLogger(__name__)
 @huey.task()  # type: ignore[untyped-decorator]  # huey ships no types
 def extract_nodes_task(episode_uuid: str, journal: str) -> dict[str, object]:
     """Read an entry if it still waits; see `ReadingService.read` for what comes back."""
-    return current().work.reading.read(episode_uuid, journal)
+    runtime = current()
+    # Here too, not only now and then: nothing is read by settings that have been taken back.
+    runtime.follow_settings()
+    return runtime.work.reading.read(episode_uuid, journal)
 
 
 @huey.task(priority=_PRIORITY_DRAFT)  # type: ignore[untyped-decorator]  # huey ships no types

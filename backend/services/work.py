@@ -140,10 +140,18 @@ class Work:
     def use(self, settings: Settings) -> None:
         """Go on with other settings: the model they name is loaded at the next entry. Raises StorageError."""
         self._settings = settings
+        # First, so that nobody asks the former model or server again.
         self.manager.use(settings)
         self.reading.use(settings)
         if self._gate.is_held:
             self.look()
+
+    def refuse(self, why: str) -> None:
+        """Use no instruct model until `use`: one that reads now is stopped, and its entries wait. Nothing is sent."""
+        self.manager.withdraw("llm")
+        self.reading.refuse(why)
+        if self._gate.is_held:
+            self._on_change()
 
     def resident_mb(self) -> float:
         """Memory of this process that is in RAM, MiB."""

@@ -31,6 +31,7 @@ app = typer.Typer(
 )
 
 _STYLES = {"active": "bold green", "installed": "green", Fit.NEVER.value: "red", Fit.LATER.value: "yellow"}
+_DUTIES = {"embedding": "makes the vectors for search", "reranker": "ranks what a search finds"}
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As 'charlie models list' shows it.")]
 
 
@@ -69,7 +70,8 @@ def pull(name: Name, as_json: options.AsJson = False) -> None:
     if as_json:
         print_json(_model_json(model, machine_memory()))
         return
-    advice = f": 'charlie models use {model.name}' has it read" if model.kind == "llm" and not model.is_active else ""
+    doing = "has it read" if model.kind == "llm" else "puts it to use"
+    advice = "" if model.is_active else f": 'charlie models use {model.name}' {doing}"
     print_text(f"{model.name} is here and checked, {_size(model.size_bytes)}{advice}")
 
 
@@ -83,12 +85,15 @@ def use(
     ],
     as_json: options.AsJson = False,
 ) -> None:
-    """Read new entries with this model from now on; the file is checked first."""
+    """Read new entries with this model from now on; the file is checked first.
+
+    An embedding model makes the vectors for search in place of the shipped one, a reranker ranks what was found.
+    """
     chosen = use_model(settings(), choice)
     if as_json:
         print_json(_model_json(chosen, machine_memory()))
     else:
-        print_text(f"{chosen.name} reads new entries from now on")
+        print_text(f"{chosen.name} {_DUTIES.get(chosen.kind, 'reads new entries')} from now on")
 
 
 @app.command(epilog="Example: charlie models rm qwen3-0.6b")

@@ -14,6 +14,7 @@ from backend.services.runtime import DrainProgress, DrainReport
 from frontend.cli import options
 from frontend.cli.output import CommandFailed, Json, print_json, print_text, status_json
 from frontend.cli.session import opened
+from frontend.state.wording import pace
 
 
 def work(
@@ -47,9 +48,10 @@ def status(as_json: options.AsJson = False) -> None:
         print_text(f"{name}: {count:,} {'entry' if count == 1 else 'entries'}")
     print_text(f"{found.pending:,} waiting, {found.dead:,} given up")
     model = found.model
-    held = (
-        "" if model.state is ModelState.UNLOADED else f", {model.name} {model.state.value}, {model.resident_mb:,.0f} MB"
-    )
+    held = ""
+    if model.state is not ModelState.UNLOADED:
+        doing = (f"{model.name} {model.state.value}", pace(model), f"{model.resident_mb:,.0f} MB")
+        held = ", ".join(("", *filter(None, doing)))
     print_text(f"reader: {found.reader}{held}; worker: {found.worker}")
     if found.problem:
         print_text(f"reading is paused: {found.problem}")
@@ -83,7 +85,8 @@ def _progress() -> Iterator[Callable[[DrainProgress], None]]:
 def _doing(status: Status) -> str:
     if status.model.state is ModelState.LOADING:
         return f"Loading {status.model.name}"
-    return "Reading" if status.worker in ("this process", "nobody") else f"Reading in {status.worker}"
+    where = "Reading" if status.worker in ("this process", "nobody") else f"Reading in {status.worker}"
+    return f"{where}: {doing}" if (doing := pace(status.model)) else where
 
 
 def _in_words(report: DrainReport) -> str:

@@ -27,13 +27,31 @@ def model(status: ModelStatus, reader: str) -> str:
         case ModelState.LOADING:
             return f"{name} loading {status.progress:.0%}"
         case ModelState.READY | ModelState.BUSY:
-            return f"{name} · {status.resident_mb:,.0f} MB"
+            return " · ".join(filter(None, (name, pace(status), f"{status.resident_mb:,.0f} MB")))
         case ModelState.UNLOADING:
             return f"{name} unloading"
         case ModelState.FAILED:
             return f"{name} failed"
         case _:
             return f"{name} at rest" if name else ""
+
+
+def pace(status: ModelStatus) -> str:
+    """How far the instruct model is with what it reads: "12 tokens/s, about 20 s left"; empty while it reads nothing.
+
+    A server does not tell how far it is with a prompt, only when the answer begins.
+    """
+    if status.prompt_progress is None:
+        return ""
+    if status.answer_tokens:
+        doing = f"{status.tokens_per_s:,.0f} tokens/s" if status.tokens_per_s >= 1 else "answering"
+    else:
+        doing = "reading prompt" + (f" {status.prompt_progress:.0%}" if status.prompt_progress else "")
+    return doing + (f", about {_duration(status.seconds_left)} left" if status.seconds_left is not None else "")
+
+
+def _duration(seconds: float) -> str:
+    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60):,} min"
 
 
 def plural(count: int, one: str, many: str = "") -> str:

@@ -1,9 +1,12 @@
 """Commands about reading, models and the machine."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from backend.domain import ModelState, ModelStatus, Status
+from frontend.cli.work import _doing
 from tests.cli.conftest import Charlie, CharlieJson
 
 
@@ -13,7 +16,11 @@ def test_status_has_the_documented_fields(charlie_json: CharlieJson) -> None:
     status = charlie_json("status")
     assert (status["journals"], status["pending"], status["dead"]) == ({"default": 1}, 1, 0)
     assert set(status) == {"journals", "pending", "dead", "model", "reader", "worker", "reading", "problem"}
-    assert set(status["model"]) == {"state", "name", "kind", "loads", "resident_mb", "context_tokens", "parallel"}
+    model = status["model"]
+    assert set(model) >= {"state", "name", "kind", "loads", "resident_mb", "context_tokens", "parallel"}
+    # Nothing is in work.
+    assert (model["prompt_progress"], model["answer_tokens"], model["tokens_per_s"]) == (None, 0, 0.0)
+    assert model["seconds_left"] is None
     assert (status["model"]["state"], status["reader"], status["worker"]) == ("unloaded", "tagger", "nobody")
 
 
@@ -46,6 +53,16 @@ def test_drain_where_nothing_reads(
     result = charlie("work", "--drain")
     assert result.exit_code == 1
     assert "CHARLIE_IMMEDIATE" in result.stderr
+
+
+def test_the_bar_says_how_far_the_model_is() -> None:
+    """What the worker has in work stands beside the bar, whoever works; a load has its own word."""
+    busy = ModelStatus(ModelState.BUSY, "x.gguf", "llm", 1, 99.0, prompt_progress=1.0, answer_tokens=3, tokens_per_s=12)
+    status = Status({"default": 1}, 1, 0, busy, "llm", worker="this process")
+    assert _doing(status) == "Reading: 12 tokens/s"
+    assert _doing(replace(status, worker="process 42")) == "Reading in process 42: 12 tokens/s"
+    assert _doing(replace(status, model=replace(busy, prompt_progress=None))) == "Reading"
+    assert _doing(replace(status, model=replace(busy, state=ModelState.LOADING))) == "Loading x.gguf"
 
 
 def test_drain_of_nothing(charlie_json: CharlieJson) -> None:
@@ -86,11 +103,11 @@ def test_models_use_refuses_what_is_no_model(charlie: Charlie, home: Path, tmp_p
     assert not (home / "charlie.toml").exists()
 
 
-def test_models_use_refuses_an_embedding_model(charlie: Charlie) -> None:
-    """An embedding model cannot write answers."""
+def test_models_use_of_an_embedding_model(charlie: Charlie, charlie_json: CharlieJson) -> None:
+    """It makes the vectors; who reads stays who it was."""
     result = charlie("models", "use", "models/all-MiniLM-L6-v2.q8_0.gguf")
-    assert result.exit_code == 1
-    assert "embedding model" in result.stderr
+    assert (result.exit_code, "makes the vectors" in result.stdout) == (0, True)
+    assert charlie_json("status")["reader"] == "tagger"
 
 
 def test_doctor_is_content_here(charlie_json: CharlieJson) -> None:

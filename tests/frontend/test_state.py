@@ -1,5 +1,6 @@
 """The pure parts under the screens."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 from backend.domain import (
@@ -18,7 +19,7 @@ from frontend.state.entry import quotation
 from frontend.state.inbox import ChangeInbox
 from frontend.state.marking import Mark, place
 from frontend.state.timeline import DayHeading, Layout, rows_of
-from frontend.state.wording import activity, model
+from frontend.state.wording import activity, model, pace
 
 
 def _mark(source: str, words: str, nth: int = 0) -> Mark:
@@ -132,3 +133,16 @@ def test_the_status_line_in_words() -> None:
     assert model(ready, "tagger") == "tagger · 142 MB"
     assert activity(Status({"default": 3}, 0, 0, ready, "tagger")) == "All read"
     assert activity(Status({}, 0, 0, ready, "tagger")) == ""
+
+
+def test_what_is_in_work_in_words() -> None:
+    """The part of the prompt while it is read, then speed and time left; nothing while nothing is in work."""
+    busy = ModelStatus(ModelState.BUSY, "qwen.gguf", "llm", 1, 300.0)
+    assert pace(busy) == ""
+    reading = replace(busy, prompt_progress=0.4)
+    assert pace(reading) == "reading prompt 40%"
+    assert pace(replace(reading, prompt_progress=0.0)) == "reading prompt"
+    assert pace(replace(reading, seconds_left=200)) == "reading prompt 40%, about 3 min left"
+    answering = replace(busy, prompt_progress=1.0, answer_tokens=9, tokens_per_s=12.3, seconds_left=20.2)
+    assert pace(answering) == "12 tokens/s, about 20 s left"
+    assert model(answering, "llm") == "qwen.gguf · 12 tokens/s, about 20 s left · 300 MB"

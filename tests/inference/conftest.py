@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from backend.inference.engine import Engine
 from backend.inference.loader import LoadedModel, load_model
+from backend.inference.remote import RemoteEngine, connect
 from backend.inference.tagger import Tagger
 from backend.settings import EMBEDDING_PATH, TAGGER_HEAD_PATH, TAGGER_PATH, Settings, load_settings
 from tests.gguf_factory import write_random_llm
+from tests.inference.asking import Connect
+from tests.inference.faulty_server import FaultyServer, faulty_server
 
 
 @pytest.fixture(scope="session")
@@ -66,3 +70,27 @@ def minilm() -> Iterator[LoadedModel]:
 def settings(tmp_path: Path) -> Settings:
     """Settings of a home of its own."""
     return load_settings(home=tmp_path)
+
+
+@pytest.fixture
+def faulty() -> Iterator[FaultyServer]:
+    """A server that does what the test says."""
+    with faulty_server() as server:
+        yield server
+
+
+@pytest.fixture
+def connected(tmp_path: Path) -> Iterator[Connect]:
+    """Connects to a server, and closes it afterwards."""
+    opened: list[RemoteEngine] = []
+
+    def make(server: FaultyServer | str, **options: Any) -> RemoteEngine:
+        stopping = options.pop("stopping", lambda: False)
+        url = server if isinstance(server, str) else server.url
+        opened.append(connect(load_settings(home=tmp_path, llm_url=url, **options), stopping=stopping))
+        return opened[-1]
+
+    yield make
+    for engine in opened:
+        engine.close()
+        engine.close()

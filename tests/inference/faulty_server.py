@@ -36,6 +36,15 @@ class FaultyServer:
         self.status = 0
         # What GET and POST of other paths answer.
         self.others: dict[str, Reply] = {}
+        # Whether an answer comes as events where that is asked for; a list of events in place of the right ones; and
+        # seconds between two of them. Else "stream" is ignored, or refused.
+        self.streams = False
+        self.events: list[bytes] | None = None
+        self.event_pause_s = 0.0
+        self.refuses_streams = False
+        # Events that were written, and whether somebody hung up before the last.
+        self.n_events = 0
+        self.was_hung_up = False
         # Set to let requests wait until it is cleared, and to have connections dropped.
         self.held: threading.Event | None = None
         self.drops = False
@@ -63,6 +72,8 @@ class FaultyServer:
 
     def _chat(self, body: dict[str, Any]) -> Reply:
         form = body.get("response_format", {})
+        if self.refuses_streams and body.get("stream"):
+            return 400, {"error": {"message": "stream is not supported"}}
         if self.refuses_template_options and "chat_template_kwargs" in body:
             return 400, {"error": {"message": "unknown field"}}
         if form.get("type") in self.refused or (form.get("schema") and "json_object" in self.refused):
@@ -103,6 +114,9 @@ def faulty_server(port: int = 0, state: FaultyServer | None = None) -> Iterator[
                 self.close_connection = True
                 return
             status, said = state.reply(self.command, self.path, body, self.headers.get("Authorization", ""))
+            if state.streams and body.get("stream") and status == 200:
+                self._stream(said)
+                return
             raw = said if isinstance(said, bytes) else json.dumps(said).encode()
             try:
                 self.send_response(status)
@@ -111,9 +125,25 @@ def faulty_server(port: int = 0, state: FaultyServer | None = None) -> Iterator[
                 self.send_header("Content-Length", str(len(raw)))
                 self.end_headers()
                 self.wfile.write(raw[: len(raw) // 2] if state.drops else raw)
-            except OSError:
-                state.drops = True  # whoever asked has gone
+            except OSError:  # whoever asked has gone
+                self.close_connection = True
             self.close_connection = self.close_connection or state.drops
+
+        def _stream(self, said: Any) -> None:
+            """Ends with the connection."""
+            self.close_connection = True
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream; charset=utf-8")
+            self.end_headers()
+            try:
+                for event in events_of(said) if state.events is None else state.events:
+                    self.wfile.write(event)
+                    self.wfile.flush()
+                    state.n_events += 1
+                    if ended.wait(state.event_pause_s):
+                        return
+            except OSError:
+                state.was_hung_up = True
 
     with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
         server.daemon_threads = True
@@ -128,6 +158,28 @@ def faulty_server(port: int = 0, state: FaultyServer | None = None) -> Iterator[
             ended.set()
             server.shutdown()
             thread.join()
+
+
+def event(**fields: Any) -> bytes:
+    """One event of a stream."""
+    return f"data: {json.dumps(fields)}\r\n\r\n".encode()
+
+
+def delta(text: str | None, finish: str | None = None) -> bytes:
+    """An event with a piece of an answer."""
+    return event(choices=[{"index": 0, "delta": {} if text is None else {"content": text}, "finish_reason": finish}])
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+def events_of(said: dict[str, Any]) -> list[bytes]:
+    """A completion as it is streamed: three characters at a time."""
+    (choice,) = said["choices"]
+    text = choice["message"]["content"]
+    pieces = [delta(text[at : at + 3]) for at in range(0, len(text), 3)]
+    usage = event(choices=[], usage={"prompt_tokens": 21, "completion_tokens": len(pieces)})
+    return [b": hello\n\n", *pieces, delta(None, choice["finish_reason"]), usage, DONE]
 
 
 def _is_trial(body: dict[str, Any]) -> bool:

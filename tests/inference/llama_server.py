@@ -46,7 +46,7 @@ def llama_server(path: Path, log: Path, *, alias: str, key: str, n_ctx_tokens: i
         with (
             log.open("wb") as output,
             subprocess.Popen(
-                [sys.executable, "-c", _CODE, *arguments], stdin=subprocess.PIPE, stdout=output, stderr=output
+                [sys.executable, "-u", "-c", _CODE, *arguments], stdin=subprocess.PIPE, stdout=output, stderr=output
             ) as child,
         ):
             try:

@@ -21,6 +21,7 @@ from backend.inference.loader import LoadedModel, load_model
 from backend.inference.progress import Progress
 from backend.inference.sequences import Chooser, Completion, Request
 from tests.gguf_factory import write_random_llm
+from tests.waiting import until
 
 SYSTEM = ChatMessage("system", "You read journals, slowly and well. " * 12)
 SCHEMA: dict[str, Any] = {
@@ -205,7 +206,8 @@ def test_closing_ends_every_call(f16_path: Path) -> None:
     engine = Engine(model)
     with ThreadPoolExecutor(5) as pool:
         calls = [pool.submit(engine.complete, [5, 6], schema=ENDLESS, max_tokens=4000) for _ in range(5)]
-        time.sleep(1.5)
+        # The schema's vocabulary is worked out first, which takes a second or more.
+        assert until(lambda: engine.totals.steps > 5)
         started_s = time.monotonic()
         model.close()
         model.close()

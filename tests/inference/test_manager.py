@@ -6,18 +6,28 @@ import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from backend.domain import ModelState, ModelStatus
-from backend.errors import InferenceError, ModelTooLarge, StorageUnavailable, WeightsMissing, WeightsUnusable
+from backend.errors import (
+    AnswerUnreadable,
+    InferenceError,
+    ModelTooLarge,
+    Stopped,
+    StorageUnavailable,
+    WeightsMissing,
+    WeightsUnusable,
+)
 from backend.inference import manager as fixed
 from backend.inference.loading import ModelLoader
 from backend.inference.manager import ModelManager
 from backend.inference.memory import give_back, resident_mb
 from backend.settings import Settings, load_settings
 from tests.gguf_factory import write_random_llm
+from tests.waiting import until
 
 
 class Work:
@@ -174,6 +184,57 @@ def test_status_answers_during_a_load(settings: Settings) -> None:
     assert loading[-1].progress > 0.5
     assert {status.name for status in loading} == {"charlie-tagger-v1.q8_0.gguf"}
     manager.unload_all()
+
+
+def test_progress_of_an_answer_is_told_and_ends(tmp_path: Path) -> None:
+    """While the instruct model answers, status and listener have how far it is, a few times a second; then nothing."""
+    path = write_random_llm(tmp_path / "wide.gguf", n_layers=4, n_embd=128, n_ff=1024)
+    seen: list[tuple[float, ModelStatus]] = []
+    manager = ModelManager(
+        load_settings(home=tmp_path, llm_path=path, n_parallel=1, n_threads=1),
+        has_work=lambda: True,
+        on_change=lambda status: seen.append((time.monotonic(), status)),
+    )
+    with manager.lease("llm") as lm:
+        assert manager.status().prompt_progress is None
+        endless = {"type": "string", "minLength": 7000}
+        with pytest.raises(AnswerUnreadable):
+            lm.engine.engine.complete(list(range(100, 3000)), schema=endless, max_tokens=300)
+        told = [(at_s, status) for at_s, status in seen if status.prompt_progress is not None]
+        # Nothing is in work any more, though the model is held.
+        assert until(lambda: manager.status().prompt_progress is None)
+    assert all(status.state is ModelState.BUSY for _, status in told)
+    assert told[0][1].prompt_progress is not None
+    assert 0 < told[0][1].prompt_progress < 1
+    assert told[-1][1].answer_tokens > 0
+    assert told[-1][1].tokens_per_s > 0
+    assert all(later[0] - earlier[0] > 0.4 for earlier, later in pairwise(told))
+    last = seen[-1][1]
+    assert (last.prompt_progress, last.answer_tokens, last.tokens_per_s, last.seconds_left) == (None, 0, 0.0, None)
+    assert manager.status().loads == 1
+    assert manager.unload_all()
+
+
+def test_withdrawn_kind_stops_until_other_settings(tmp_path: Path, f16_path: Path) -> None:
+    """What it is at ends within a second, what comes ends too, the small models go on; `use` brings it back."""
+    settings = load_settings(home=tmp_path, llm_path=f16_path, n_threads=1)
+    manager = ModelManager(settings, has_work=lambda: True)
+    endless = {"type": "string", "minLength": 7000}
+    with manager.lease("llm") as lm, ThreadPoolExecutor(1) as pool:
+        engine = lm.engine.engine
+        call = pool.submit(engine.complete, [5, 6], schema=endless, max_tokens=3000, temperature=0.5)
+        assert until(lambda: engine.progress is not None)
+        manager.withdraw("llm")
+        assert isinstance(call.exception(timeout=1), Stopped)
+        with pytest.raises(Stopped):
+            engine.complete([5, 6], max_tokens=5)
+    with manager.lease("tagger") as tagger:
+        assert tagger.read("Sarah came by.").entities
+    manager.use(settings)
+    with manager.lease("llm") as lm:
+        assert lm.engine.engine.complete([5, 6], schema={"const": "x"}, max_tokens=5).text == '"x"'
+    assert manager.status().loads == 2
+    assert manager.unload_all()
 
 
 def test_too_large_is_refused_with_numbers(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """Instructions that are kept on disk: found again, never trusted, never in the way."""
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,6 +16,7 @@ from backend.inference.engine import Engine
 from backend.inference.loader import LoadedModel, load_model
 from backend.inference.prefix import PrefixStore
 from backend.inference.sequences import Completion
+from backend.settings import CHECKOUT
 from tests.gguf_factory import write_random_llm
 
 SYSTEM = ChatMessage("system", "You read journals, slowly and well. " * 12)
@@ -119,6 +123,45 @@ def test_folder_that_cannot_be_used(f16_path: Path, tmp_path: Path, is_there: bo
     folder = tmp_path / "file"
     folder.write_text("in the way")
     assert ask_cold(f16_path, folder if is_there else folder / "below").n_generated
+
+
+# Files of this process may not grow beyond a limit: what a full disk says, said by the kernel.
+FULL_DISK = """
+import json, resource, sys
+from pathlib import Path
+from tests.inference.test_prefix import ask, loaded
+from backend.inference.engine import Engine
+path, folder, limit = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+with loaded(path) as model:
+    engine = Engine(model, prefix_dir=folder)
+    answers = [ask(engine, text) for text in ("Sarah came.", "Tom came.")]
+    # There is room again: other instructions are kept.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    left = sorted(found.name for found in folder.iterdir()) if folder.exists() else []
+    from backend.inference.chat import ChatMessage
+    ask(engine, system=ChatMessage("system", "Quite another thing to do. " * 12))
+print(json.dumps([[answer.text for answer in answers], [answer.n_reused for answer in answers], left]))
+"""
+
+
+@pytest.mark.parametrize(("limit", "left"), [(0, []), (4096, ["weights.json"])])
+def test_full_disk(f16_path: Path, tmp_path: Path, limit: int, left: list[str]) -> None:
+    """Reading goes on as if nothing were kept, nothing half-written stays, and once there is room it is used."""
+    child = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(f16_path), str(tmp_path / "kept"), str(limit)],
+        capture_output=True,
+        text=True,
+        cwd=CHECKOUT,
+        check=True,
+        timeout=60,
+    )
+    texts, n_reused, found = json.loads(child.stdout)
+    assert found == left
+    assert texts[0] == ask_cold(f16_path, tmp_path / "other").text
+    # The second one still found them in memory.
+    assert (n_reused[0], n_reused[1] > 80) == (0, True)
+    assert len(files(tmp_path / "kept")) == 1
 
 
 def test_several_instructions_stay(f16_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,38 @@ def test_crash_falls_back_to_safe_settings(f16_path: Path, tmp_path: Path) -> No
     code = "import os, sys; os.abort() if '\"use_extra_bufts\": true' in sys.argv[2] else None"
     settings = Prober(tmp_path, command=child(code)).safe_settings(f16_path, WANTED)
     assert settings.use_extra_bufts is False
+
+
+def test_what_went_wrong_is_remembered(f16_path: Path, tmp_path: Path) -> None:
+    """The signal that each try ended with stands beside the settings that live, and a clean pass has no reason."""
+    wanted = replace(WANTED, n_gpu_layers=-1)
+    code = (
+        "import json, os, signal, sys; wanted = json.loads(sys.argv[2])\n"
+        "wanted['use_extra_bufts'] and os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "wanted['n_gpu_layers'] and os.abort()"
+    )
+    prober = Prober(tmp_path, command=child(code))
+    safe = prober.safe_settings(f16_path, wanted)
+    assert (safe.use_extra_bufts, safe.n_gpu_layers) == (False, 0)
+    why = Prober(tmp_path).why_safer(f16_path, wanted)
+    assert "SIGSEGV" in why
+    assert "SIGABRT" in why
+    assert prober.safe_settings(f16_path, WANTED)
+    clean = Prober(tmp_path / "clean", command=child("pass"))
+    clean.safe_settings(f16_path, WANTED)
+    assert clean.why_safer(f16_path, WANTED) == ""
+
+
+def test_as_many_texts_are_tried_as_are_wanted(f16_path: Path, tmp_path: Path) -> None:
+    """More at once than were tried are tried anew, fewer are not; the real child decodes them together."""
+    note = tmp_path / "tried"
+    code = f"import json, sys; open({str(note)!r}, 'a').write(str(json.loads(sys.argv[2])['n_sequences']) + ' ')"
+    prober = Prober(tmp_path, command=child(code))
+    for n_sequences in (2, 1, 2, 4, 3):
+        wanted = replace(WANTED, n_sequences=n_sequences)
+        assert prober.safe_settings(f16_path, wanted).n_sequences == n_sequences
+    assert note.read_text().split() == ["2", "4"]
+    assert Prober(tmp_path / "real").safe_settings(f16_path, replace(WANTED, n_sequences=3)).n_sequences == 3
 
 
 def test_file_that_always_crashes_is_refused_and_remembered(f16_path: Path, tmp_path: Path) -> None:
@@ -93,3 +126,4 @@ def test_a_crash_in_spite_of_the_probe_is_learnt_from(f16_path: Path, tmp_path: 
     prober.be_careful(f16_path, wanted)
     safe = prober.safe_settings(f16_path, wanted)
     assert (safe.use_extra_bufts, safe.n_gpu_layers) == (False, 0)
+    assert "while it read" in prober.why_safer(f16_path, wanted)

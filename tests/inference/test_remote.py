@@ -1,13 +1,11 @@
-"""Reading through an inference server: a real one, and one that goes wrong in every way that a test asks for."""
+"""Reading through an inference server that goes wrong in every way that a test asks for."""
 
 import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,137 +22,14 @@ from backend.errors import (
 )
 from backend.inference.chat import ChatMessage
 from backend.inference.manager import ModelManager
-from backend.inference.remote import RemoteEngine, connect
 from backend.inference.remote_offer import Form
-from backend.inference.remote_text import bare, checked, most_tokens
+from backend.inference.remote_text import bare, checked
 from backend.services.runtime import Runtime
 from backend.services.tasks import extract_nodes_task
 from backend.settings import Settings, load_settings
-from tests.gguf_factory import write_random_llm
+from tests.inference.asking import KEY, MARKER, SCHEMA, TEXT, Connect, answer
 from tests.inference.faulty_server import FaultyServer, completion, faulty_server
-from tests.inference.llama_server import free_port, llama_server
-
-KEY = "k3y-of-the-person"
-MARKER = "Xyzzyqua"
-TEXT = "Met Sarah Miller at Cafe Luna in Lisbon after yoga class."
-SCHEMA = {
-    "type": "object",
-    "properties": {"entities": {"type": "array", "items": {"type": "string", "maxLength": 8}, "maxItems": 2}},
-    "required": ["entities"],
-    "additionalProperties": False,
-}
-PROMPT = [ChatMessage("system", "Find names."), ChatMessage("user", f"I met {MARKER}.")]
-
-type Connect = Callable[..., RemoteEngine]
-
-
-@pytest.fixture(scope="session")
-def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random model that finds nothing in TEXT, and says so in nine tokens."""
-    return write_random_llm(tmp_path_factory.mktemp("remote") / "random.gguf", seed=2)
-
-
-@pytest.fixture(scope="session")
-def real_url(gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """llama_cpp.server over it, for the whole session."""
-    log = tmp_path_factory.mktemp("server") / "log"
-    with llama_server(gguf, log, alias="random", key=KEY, n_ctx_tokens=8192) as url:
-        yield url
-
-
-@pytest.fixture
-def faulty() -> Iterator[FaultyServer]:
-    """A server that does what the test says."""
-    with faulty_server() as server:
-        yield server
-
-
-@pytest.fixture
-def connected(tmp_path: Path) -> Iterator[Connect]:
-    """Connects to a server, and closes it afterwards."""
-    opened: list[RemoteEngine] = []
-
-    def make(server: FaultyServer | str, **options: Any) -> RemoteEngine:
-        stopping = options.pop("stopping", lambda: False)
-        url = server if isinstance(server, str) else server.url
-        opened.append(connect(load_settings(home=tmp_path, llm_url=url, **options), stopping=stopping))
-        return opened[-1]
-
-    yield make
-    for engine in opened:
-        engine.close()
-        engine.close()
-
-
-def answer(engine: RemoteEngine, **options: Any) -> str:
-    """What it says within SCHEMA."""
-    return engine.complete(PROMPT, **{"schema": SCHEMA, "max_tokens": 200} | options).text
-
-
-def test_real_server(connected: Connect, real_url: str) -> None:
-    """llama_cpp.server binds by `json_object` with a schema and counts tokens; both are found out by asking."""
-    engine = connected(real_url, llm_api_key=KEY)
-    assert (engine.name, engine.form, engine.counts_exactly) == ("random", Form.OBJECT_WITH_SCHEMA, True)
-    assert len(engine.weights) == 16
-    done = engine.complete(PROMPT, schema=SCHEMA, max_tokens=200)
-    assert set(json.loads(done.text)) == {"entities"}
-    assert done.n_prompt > 10
-    assert done.n_generated > 3
-
-
-def test_real_limits(connected: Connect, real_url: str) -> None:
-    """A cut-off answer and a prompt that is too long are errors, before and after the server has said so."""
-    engine = connected(real_url, llm_api_key=KEY, n_ctx_tokens=100_000)
-    with pytest.raises(AnswerUnreadable, match="limit of 3 tokens"):
-        answer(engine, max_tokens=3)
-    long = [ChatMessage("user", f"{MARKER} " * 3000)]
-    with pytest.raises(ContextOverflow, match="8192"):
-        engine.complete(long, schema=SCHEMA, max_tokens=100)
-    assert engine.n_ctx_tokens == 8192
-    with pytest.raises(ContextOverflow) as caught:
-        engine.complete(long, schema=SCHEMA, max_tokens=100)
-    assert caught.value.n_tokens > 8192
-    assert MARKER not in str(caught.value)
-
-
-def test_real_key_and_model(connected: Connect, real_url: str) -> None:
-    """A refused key says which setting to change, a wrong model which ones there are."""
-    with pytest.raises(ReadingUnavailable, match="llm_api_key"):
-        connected(real_url)
-    with pytest.raises(ReadingUnavailable, match="it serves random"):
-        connected(real_url, llm_api_key=KEY, llm_model="qwen")
-
-
-def test_real_entry(
-    make_runtime: Callable[..., Runtime], real_url: str, monkeypatch: pytest.MonkeyPatch, home: Path
-) -> None:
-    """A whole entry through the Runtime, with nothing but the environment set."""
-    monkeypatch.setenv("CHARLIE_LLM_URL", real_url)
-    monkeypatch.setenv("CHARLIE_LLM_API_KEY", KEY)
-    runtime = make_runtime(immediate=True)
-    uuid = runtime.journal.add(TEXT, valid_at=datetime(2024, 3, 15, tzinfo=UTC))
-    assert extract_nodes_task(uuid, "default").get()["episode_uuid"] == uuid
-    assert runtime.journal.status_of(uuid) is EpisodeStatus.DONE
-    assert runtime.status().reader == "llm"
-    assert KEY.encode() not in b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file())
-
-
-def test_estimate_is_never_too_low(connected: Connect, real_url: str) -> None:
-    """Against a real vocabulary: prose, other scripts, keys, numbers, white space and pictures."""
-    count = connected(real_url, llm_api_key=KEY).count_tokens
-    texts = [
-        TEXT,
-        "Donaudampfschifffahrtsgesellschaft; antidisestablishmentarianism",
-        "xq jvkz qwrtpsdf ZXCVB kjhgfdsa bvncmxqwrtyplkjhgfdsazxcv",
-        "Я встретил Анну. 今日は東京で会った。 مرحبا 🎉👩‍👩‍👧 ﷽ 𝐹𝐹",
-        "2024-03-15 21:00 +351 912 345 678; 3.14159265358979",
-        "a\n\n\n\n\t b    c \r\n --- *** ___ ==",
-        "https://example.org/a1B2c3?x=%20&y=#z  sk-AbCdEfGhIjKlMnOpQrStUvWx",
-    ]
-    for text in texts:
-        assert count(text) <= most_tokens(text)
-    english = "On Sunday we walked along the river to the old mill, and Tom told me about his new job in Oslo. " * 5
-    assert most_tokens(english) < 2 * count(english)
+from tests.inference.llama_server import free_port
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from backend.errors import InferenceError, ModelTooLarge
 from backend.inference.loader import Kind
 from backend.inference.loading import Loaded, ModelLoader
 from backend.inference.manager import ModelManager
-from backend.inference.residency import Slot, idle_big, in_the_way, outdated
+from backend.inference.residency import BIG_BYTES, Slot, idle_big, in_the_way, outdated
 from backend.settings import Settings, load_settings
-from tests.gguf_factory import write_random_llm
+from tests.gguf_factory import write_random_encoder, write_random_llm
 
 
 def slot(loaded: Loaded | None, used_s: float, *, kind: Kind = "llm", leases: int = 0) -> Slot:
@@ -41,6 +41,32 @@ def test_small_ones_push_nobody_out(loaded: Loaded) -> None:
     """The tagger is loaded beside the big one."""
     big, tagger = slot(loaded, 1), slot(None, 0, kind="tagger")
     assert in_the_way([big, tagger], tagger, 1) == []
+
+
+def test_size_tells_big_from_small(loaded: Loaded) -> None:
+    """A reranker or embedding model of hundreds of MB is as exclusive as an instruct model; a little one is not."""
+    little, large = slot(loaded, 0, kind="reranker"), slot(None, 0, kind="reranker")
+    little.size_bytes, large.size_bytes = BIG_BYTES - 1, BIG_BYTES
+    llm = slot(loaded, 1)
+    assert in_the_way([llm, little], llm, 1) == [llm]
+    assert in_the_way([llm, large], large, 1) == [llm]
+    assert in_the_way([llm, large], large, 2) == []
+    assert llm.is_big
+
+
+def test_a_large_reranker_makes_the_llm_leave(tmp_path: Path, paths: list[Path]) -> None:
+    """By the size of the file that the settings name, whatever its kind; back again the same way."""
+    large = write_random_encoder(tmp_path / "large.gguf", n_embd=1024, labels=("relevant",))
+    with large.open("r+b") as file:
+        file.truncate(max(large.stat().st_size, BIG_BYTES))
+    manager = ModelManager(chosen(tmp_path, paths[0], reranker_path=large), has_work=lambda: True)
+    manager.get("tagger")
+    manager.get("llm")
+    manager.get("reranker")
+    assert set(manager.loaded()) == {"tagger", "reranker"}
+    manager.get("llm")
+    assert set(manager.loaded()) == {"tagger", "llm"}
+    assert manager.unload_all()
 
 
 def test_a_stale_model_leaves_before_its_successor_is_loaded(loaded: Loaded) -> None:

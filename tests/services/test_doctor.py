@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from backend.inference.bindings import library_version
+from backend.inference.loading import ModelLoader
 from backend.inference.weights import quick_key, write_json
 from backend.services.doctor import Check, examine
 from backend.services.models import use_model
 from backend.settings import Settings, load_settings
+from tests.gguf_factory import write_random_encoder
 
 
 def checks(settings: Settings) -> dict[str, Check]:
@@ -21,6 +23,20 @@ def test_active_model_with_its_speed(settings: Settings, llm_path: Path) -> None
     assert check.is_ok
     assert llm_path.name in check.detail
     assert "tokens a second" in check.detail
+    need = ModelLoader(load_settings(home=settings.home)).need_bytes("llm") / 2**20
+    assert f"needs {need:,.0f} MB to read 4 texts at a time" in check.detail
+
+
+def test_chosen_reranker_and_embedding_model_are_looked_at(settings: Settings, tmp_path: Path) -> None:
+    """Those that take the place of the shipped ones, or have none, are tried in a child too."""
+    rank = write_random_encoder(tmp_path / "rank.gguf", labels=("relevant",))
+    other = write_random_encoder(tmp_path / "other.gguf")
+    found = checks(settings.model_copy(update={"reranker_path": rank, "embedding_path": other}))
+    assert found["reranker"].detail.startswith("rank.gguf, ")
+    assert "decodes here" in found["reranker"].detail
+    assert found["embedding model"].detail.startswith("other.gguf, ")
+    wrong = checks(settings.model_copy(update={"reranker_path": other}))["reranker"]
+    assert (wrong.is_ok, "no head that ranks" in wrong.detail) == (False, True)
 
 
 def test_every_installed_model_is_looked_at(settings: Settings, llm_path: Path) -> None:
@@ -43,6 +59,9 @@ def test_what_was_switched_off_is_said(settings: Settings, llm_path: Path) -> No
     write_json(settings.run_dir / "probes.json", {key: {"use_extra_bufts": False, "n_gpu_layers": 0}})
     detail = checks(chosen)["language model"].detail
     assert "without repacked weights and the GPU: llama.cpp failed" in detail
+    why = "llama.cpp crashed when it was tried (SIGSEGV)"
+    write_json(settings.run_dir / "probes.json", {key: {"use_extra_bufts": False, "n_gpu_layers": 0, "why": why}})
+    assert f"without repacked weights and the GPU: {why}" in checks(chosen)["language model"].detail
     assert "tokens a second" in detail
 
 

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from backend.errors import DownloadFailed, ModelUnknown, SettingsError, WeightsMissing, WeightsUnusable
+from backend.errors import DownloadFailed, ModelUnknown, SettingsError, WeightsMissing
 from backend.inference.download import Patience
+from backend.inference.loading import ModelLoader
 from backend.services.models import Fit, ListedModel, Memory, list_models, pull_model, remove_model, use_model
 from backend.settings import EMBEDDING_PATH, Settings, load_settings
+from tests.gguf_factory import write_random_encoder
 from tests.hub import Hub, serve_hub
 
 SMALL, SMALL_FILE = "qwen3-0.6b", "Qwen3-0.6B-Q8_0.gguf"
@@ -41,6 +43,7 @@ def test_fresh_home_lists_all_and_contacts_nobody(settings: Settings, monkeypatc
 
 def test_fit_is_told_in_three_ways(settings: Settings) -> None:
     """What fits now, what would if memory were free, and what never will."""
+    settings = settings.model_copy(update={"n_parallel": 1})
     need = listed(settings)[SMALL].need_bytes
     for memory, fit in (
         (Memory(need, need), Fit.NOW),
@@ -48,6 +51,20 @@ def test_fit_is_told_in_three_ways(settings: Settings) -> None:
         (Memory(need - 1, need - 1), Fit.NEVER),
     ):
         assert listed(settings, memory)[SMALL].fit is fit
+
+
+def test_need_is_the_loaders(settings: Settings, llm_path: Path) -> None:
+    """With as many texts at once as the settings say, or as there is room for: what the list says, loading takes."""
+    settings.models_dir.mkdir(parents=True)
+    path = settings.models_dir / "mine.gguf"
+    path.symlink_to(llm_path)
+    chosen = settings.model_copy(update={"llm_path": path, "n_parallel": 4})
+    need = listed(chosen)["mine.gguf"].need_bytes
+    assert need == ModelLoader(chosen).need_bytes("llm")
+    tight = listed(chosen, Memory(need - 1, need))["mine.gguf"]
+    assert tight.fit is Fit.NOW
+    assert ModelLoader(chosen, available_bytes=lambda: need - 1).try_out("llm").n_sequences == 3
+    assert tight.need_bytes == ModelLoader(chosen.model_copy(update={"n_parallel": 3})).need_bytes("llm")
 
 
 def test_longer_context_needs_more(settings: Settings) -> None:
@@ -166,13 +183,33 @@ def test_file_that_cannot_be_read_is_listed_with_the_reason(settings: Settings) 
     assert remove_model(settings, "broken") == 4
 
 
-def test_kind_of_own_files_is_read_from_them(settings: Settings) -> None:
-    """An encoder that somebody put there is told from an instruct model, and cannot be chosen to read."""
+def test_other_kinds_are_used_as_what_they_are(settings: Settings, tmp_path: Path) -> None:
+    """An embedding model and a reranker take their own place: who reads is not changed, and both can be taken back."""
     settings.models_dir.mkdir(parents=True)
-    (settings.models_dir / "mine.gguf").symlink_to(EMBEDDING_PATH)
-    assert listed(settings)["mine.gguf"].kind == "embedding"
-    with pytest.raises(WeightsUnusable, match="embedding model"):
-        use_model(settings, "mine")
+    write_random_encoder(settings.models_dir / "vectors.gguf")
+    write_random_encoder(settings.models_dir / "rank.gguf", labels=("relevant",))
+    kinds = {name: model.kind for name, model in listed(settings).items()}
+    assert (kinds["vectors.gguf"], kinds["rank.gguf"]) == ("embedding", "reranker")
+    for name in ("vectors", "rank"):
+        assert use_model(load_settings(home=settings.home), name).is_active
+    chosen = load_settings(home=settings.home)
+    assert chosen.embedding_path == settings.models_dir / "vectors.gguf"
+    assert chosen.reranker_path == settings.models_dir / "rank.gguf"
+    assert chosen.llm_path is None
+    assert {n for n, model in listed(chosen).items() if model.is_active} == {"tagger", "vectors.gguf", "rank.gguf"}
+    with pytest.raises(SettingsError, match="is in use now"):
+        remove_model(chosen, "rank")
+    remove_model(chosen, "rank", even_active=True)
+    assert use_model(chosen, "all-MiniLM-L6-v2").path == EMBEDDING_PATH
+    plain = load_settings(home=settings.home)
+    assert (plain.embedding_path, plain.reranker_path) == (None, None)
+    assert {n for n, model in listed(plain).items() if model.is_active} == {"tagger"}
+
+
+def test_a_server_overrules_no_other_kind(settings: Settings, tmp_path: Path) -> None:
+    """Where a server reads, an embedding model can still be chosen."""
+    path = write_random_encoder(tmp_path / "vectors.gguf")
+    assert use_model(settings.model_copy(update={"llm_url": "http://127.0.0.1:8080/v1"}), str(path)).is_active
 
 
 def test_refused_choice_changes_nothing(settings: Settings, llm_path: Path) -> None:

@@ -86,6 +86,27 @@ def test_missing_weights_pause_everything_until_they_are_there(
     assert runtime.status().problem == ""
 
 
+def test_after_fourteen_days_each_that_waits_is_given_up(make_runtime: MakeRuntime, tmp_path: Path) -> None:
+    """Whichever entry is tried: those that no model could read for so long are set aside, once; the others wait."""
+    runtime = make_runtime(immediate=True, llm_path=tmp_path / "absent.gguf")
+    young, *old = [runtime.journal.add(TEXT) for _ in range(4)]
+    long_ago = repr(time.time() - policy.MAX_UNAVAILABLE_S - 60)
+    for uuid in old:
+        runtime.stores.ledger.update(uuid, {"created_at": long_ago})
+    assert "unavailable" in read(young)
+    assert (runtime.status().pending, runtime.status().dead) == (1, 3)
+    assert {runtime.journal.status_of(uuid) for uuid in old} == {EpisodeStatus.DEAD}
+    entry = runtime.journal.ledger_entry(old[0])
+    assert entry is not None
+    assert "14 days" in entry.reason
+    assert runtime.work.reading.tally.dead == 3
+    # Revived by the person, it waits as if it were new.
+    assert runtime.journal.retry() == 3
+    runtime.work.reading.use(runtime.settings)
+    assert "unavailable" in read(young)
+    assert runtime.status().dead == 0
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

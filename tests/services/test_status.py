@@ -7,7 +7,7 @@ from backend.domain import EpisodeStatus, ModelState, ModelStatus, Status
 from backend.services.runtime import Runtime
 from backend.services.status import NO_MODEL, Board, WorkerState, snapshot
 
-BUSY = ModelStatus(ModelState.BUSY, "x.gguf", "llm", 2, 123.5, 0.5, 4096)
+BUSY = ModelStatus(ModelState.BUSY, "x.gguf", "llm", 2, 123.5, 0.5, 4096, 4, 0.4, 3, 12.5, 20.0)
 
 
 def ask(runtime: Runtime, own: WorkerState | None, holder_pid: int | None) -> Status:

@@ -19,21 +19,11 @@ from backend.services.queue import huey
 from backend.services.runtime import Runtime, bound
 from backend.services.tasks import awaited, end
 from backend.settings import CHECKOUT, load_settings
+from tests.waiting import until
 
 TEXT = "Dinner with Sarah Miller in Lisbon."
-LIMIT_S = 30.0
 
 type MakeRuntime = Callable[..., Runtime]
-
-
-def until(is_true: Callable[[], bool], limit_s: float = LIMIT_S) -> bool:
-    """Whether it came true in time."""
-    deadline_s = time.monotonic() + limit_s
-    while not is_true():
-        if time.monotonic() > deadline_s:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def is_settled(runtime: Runtime) -> bool:

@@ -3,28 +3,20 @@
 import json
 import os
 import signal
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from backend.domain import EpisodeStatus
 from backend.services.runtime import Runtime
 from backend.services.worker import ProcessWorker
+from tests import waiting
 
 TEXT = "Met Sarah Miller at Cafe Luna in Lisbon after yoga class."
-LIMIT_S = 60.0
+# A worker's process has to be started, to import and to load before it can be ended.
+until = partial(waiting.until, limit_s=60.0)
 
 type MakeRuntime = Callable[..., Runtime]
-
-
-def until(is_true: Callable[[], bool], limit_s: float = LIMIT_S) -> bool:
-    """Whether it came true in time."""
-    deadline_s = time.monotonic() + limit_s
-    while not is_true():
-        if time.monotonic() > deadline_s:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def is_reading_with(runtime: Runtime, uuid: str, weights_but: set[str]) -> bool:
