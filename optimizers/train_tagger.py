@@ -38,8 +38,8 @@ DATA: Final = ROOT / "optimizers" / "data"
 # Corpora whose licences allow a model trained on them to be given away: their splits, and which part of them an epoch
 # reads. WNUT17's test split is for its score alone.
 CORPORA: Final = {
-    "wnut17": (("train", "dev"), 0.6),
-    "btc": (("train", "dev", "test"), 0.2),
+    "wnut17": (("train", "dev"), 1.0),
+    "btc": (("train", "dev", "test"), 0.5),
     "ewt": (("dev", "test"), 0.1),
     "litbank": (("all",), 0.05),
     "gum": (("all",), 0.1),
