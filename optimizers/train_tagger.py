@@ -39,7 +39,7 @@ DATA: Final = ROOT / "optimizers" / "data"
 # reads. WNUT17's test split is for its score alone.
 CORPORA: Final = {
     "wnut17": (("train", "dev"), 1.0),
-    "btc": (("train", "dev", "test"), 0.5),
+    "btc": (("train", "dev", "test"), 0.35),
     "ewt": (("dev", "test"), 0.1),
     "litbank": (("all",), 0.05),
     "gum": (("all",), 0.1),

@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +23,7 @@ _SORTED_TOGETHER: Final = 1024
 class Plan:
     """What a training run is made of; the seed and these make the same weights on the same machine."""
 
-    epochs: int = 8
+    epochs: int = 6
     # Learning rate of the encoder at its highest.
     rate: float = 2e-4
     # What a public window weighs beside an authored one.
@@ -146,8 +146,3 @@ def _batches(
         batches.append(batch)
     random_.shuffle(batches)
     return batches
-
-
-def smaller(plan: Plan, epochs: int) -> Plan:
-    """The plan with fewer epochs, for a try."""
-    return replace(plan, epochs=epochs)
