@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, Final
 
@@ -173,6 +173,9 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _progress(seed: int, step: Step) -> None:
+    parent = parent_process()
+    if parent is not None and not parent.is_alive():
+        sys.exit("stopped")  # nobody is left to take the weights
     if sys.stderr.isatty():
         left = f"{step.seconds_left / 60:.0f} min left"
         print(f"\rseed {seed} {step.done:6.1%}  loss {step.loss:.3f}  {left} ", end="", file=sys.stderr, flush=True)

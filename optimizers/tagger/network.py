@@ -57,8 +57,8 @@ class Batch:
 
 def make_batch(examples: Sequence[Example], weights: Sequence[float]) -> Batch:
     """The examples side by side."""
-    n_tokens = max(example.window.n_tokens for example in examples)
-    n_words = max(len(example.window.read) for example in examples)
+    n_tokens = _rounded_up(max(example.window.n_tokens for example in examples))
+    n_words = _rounded_up(max(len(example.window.read) for example in examples))
     n = len(examples)
     tokens = np.zeros((n, n_tokens), dtype=np.int64)
     mask = np.zeros((n, n_tokens), dtype=np.int64)
@@ -81,6 +81,11 @@ def make_batch(examples: Sequence[Example], weights: Sequence[float]) -> Batch:
         torch.from_numpy(bits.astype(bool)),
         torch.tensor(weights, dtype=torch.float32).unsqueeze(-1) * torch.from_numpy((allowed > 0).astype(np.float32)),
     )
+
+
+def _rounded_up(length: int) -> int:
+    """A multiple of 32: PyTorch keeps working memory for every shape it has met, 7 GB of them otherwise."""
+    return -(-length // 32) * 32
 
 
 def loss_of(logits: torch.Tensor, batch: Batch) -> torch.Tensor:

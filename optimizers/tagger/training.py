@@ -29,7 +29,7 @@ class Plan:
     # What a public window weighs beside an authored one.
     public_weight: float = 0.5
     # Tokens of a batch, padding included.
-    batch_tokens: int = 3_000
+    batch_tokens: int = 3_072
     # How much of the former weights the kept average holds after each step.
     average: float = 0.995
     # Chance that an authored passage loses its capitals, or names of it are exchanged for others.
