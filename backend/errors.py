@@ -4,6 +4,7 @@ CharlieError
 ├── SettingsError           a bad value; names the key and where it came from
 ├── EntryInvalid            empty, too long, a null byte, a date that does not parse
 ├── GoldInvalid             annotated entries that are not as they should be; carries file, line and what is wrong
+├── PromptInvalid           a compiled prompt that cannot be used; carries the file
 ├── StorageError
 │   ├── StorageUnavailable  the embedded server cannot start, or has gone
 │   ├── StorageClosing      shutdown has begun; nothing was written
@@ -56,6 +57,14 @@ class GoldInvalid(CharlieError):
         shown = [*defects[: self.SHOWN], f"and {more} more"] if more > 0 else defects
         super().__init__("\n".join(shown))
         self.defects = defects
+
+
+class PromptInvalid(CharlieError):
+    """A file is no compiled prompt; readers go on with the plain one."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path.name} is no compiled prompt ({problem})")
+        self.path = path
 
 
 class StorageError(CharlieError):

@@ -3,6 +3,8 @@
 Lists and strings are bounded, so that no model can answer without end.
 """
 
+import hashlib
+import json
 from typing import Annotated, Literal
 
 import dspy
@@ -33,3 +35,10 @@ class FindEntities(dspy.Signature):  # type: ignore[misc]  # dspy ships no types
     written_on: str = dspy.InputField(desc="weekday and date of the entry")
     entry: str = dspy.InputField()
     entities: Annotated[list[NamedThing], Field(max_length=64)] = dspy.OutputField()
+
+
+def schema_hash() -> str:
+    """What is asked for and in which form, apart from the instructions: 16 hex digits of SHA-256."""
+    schema = FindEntities.model_json_schema()
+    del schema["description"]  # pydantic has the instructions there
+    return hashlib.sha256(json.dumps(schema, sort_keys=True).encode()).hexdigest()[:16]

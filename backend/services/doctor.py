@@ -21,6 +21,7 @@ from backend.inference.loading import fitting_sequences, model_need_bytes
 from backend.inference.measure import measure_speed, native_features
 from backend.inference.memory import available_bytes
 from backend.inference.probe import Prober
+from backend.inference.weights import fingerprint
 from backend.services.models import list_models
 from backend.settings import EMBEDDING_PATH, TAGGER_HEAD_PATH, TAGGER_PATH, Settings
 
@@ -67,6 +68,8 @@ def examine(settings: Settings) -> Iterator[Check]:
     if settings.reranker_path:
         yield _model("reranker", settings.reranker_path, LoadSettings("reranker", N_BATCH, 1), prober)
     yield _reader(settings, prober)
+    if settings.llm_url or settings.llm_path:
+        yield _prompt(settings, may_remember=home.is_ok)
     yield from _other_models(settings, prober)
     yield _machine(settings)
     yield _processor()
@@ -187,6 +190,22 @@ def _reader(settings: Settings, prober: Prober | None) -> Check:
     if settings.llm_path:
         return _model("language model", settings.llm_path, _wanted(settings), prober, settings)
     return Check("language model", True, "none chosen: the tagger reads ('charlie models list' shows others)")
+
+
+def _prompt(settings: Settings, *, may_remember: bool) -> Check:
+    """Which prompt the chosen model reads with, and why; a server is not asked which model it has."""
+    from backend.graph.prompt_store import EXTRACT_NODES, PROMPTS, choose_prompt  # dspy: 0.6 s and 49 MB
+
+    path = settings.llm_path
+    if settings.llm_url or path is None:
+        is_compiled = (PROMPTS / f"{EXTRACT_NODES}.json").exists()
+        told = "compiled, where it was made with this server's model; else plain"
+        return Check("prompt", True, told if is_compiled else "plain: none has been compiled")
+    try:
+        weights = fingerprint(path, settings.run_dir if may_remember else None)
+    except OSError as error:
+        return Check("prompt", False, f"{path.name} cannot be read ({error.strerror})")
+    return Check("prompt", True, choose_prompt(weights).reason)
 
 
 def _other_models(settings: Settings, prober: Prober | None) -> Iterator[Check]:

@@ -65,6 +65,15 @@ def test_what_was_switched_off_is_said(settings: Settings, llm_path: Path) -> No
     assert "tokens a second" in detail
 
 
+def test_prompt_that_reads_is_said(settings: Settings, llm_path: Path) -> None:
+    """With a model of one's own, the doctor says which prompt it reads with and why; the tagger has none."""
+    assert "prompt" not in checks(settings)
+    use_model(settings, str(llm_path))
+    check = checks(load_settings(home=settings.home))["prompt"]
+    assert check.is_ok
+    assert check.detail.startswith("plain: ")
+
+
 def test_machine_is_described(settings: Settings) -> None:
     """Processor, threads, and what llama.cpp makes of them are there."""
     found = checks(settings)
