@@ -9,6 +9,7 @@ left out as well: no corpus has them.
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ def read_corpus(path: Path, split: str) -> list[Sentence]:
     try:
         data = path.read_bytes()
         lines = (gzip.decompress(data) if path.suffix == ".gz" else data).splitlines()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or "it is no gzip file, or damaged"
         raise GoldInvalid((f"{path}: cannot be read ({reason})",)) from error
     found = []

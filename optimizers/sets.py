@@ -51,7 +51,8 @@ def may_be_shown(gold: GoldSet) -> bool:
     reporting = NAMED[REPORTING]
     if not reporting.is_file():
         return True
-    return {entry.id for entry in read_gold(reporting)}.isdisjoint(entry.id for entry in gold.entries)
+    hidden = {known for entry in read_gold(reporting) for known in (entry.id, entry.text)}
+    return hidden.isdisjoint(known for entry in gold.entries for known in (entry.id, entry.text))
 
 
 def digest_of(path: Path) -> str:

@@ -105,9 +105,20 @@ def write_random_gemma3(path: Path, *, n_window: int = 32, seed: int = 0) -> Pat
     return write_gguf(path, values, vocabulary, _gemma3(shape, vocabulary.n_tokens, np.random.default_rng(seed)))
 
 
-def write_random_encoder(path: Path, *, n_layers: int = 2, n_embd: int = 64, labels: tuple[str, ...] = ()) -> Path:
-    """A BERT with the shipped embedding model's vocabulary; with `labels` it has a head that ranks, one score each."""
-    shape = Shape(n_layers, n_embd, n_ctx=512)
+def write_random_encoder(
+    path: Path,
+    *,
+    n_layers: int = 2,
+    n_embd: int = 64,
+    n_ctx: int = 512,
+    labels: tuple[str, ...] = (),
+    without: tuple[str, ...] = (),
+) -> Path:
+    """A BERT with the shipped embedding model's vocabulary; with `labels` it has a head that ranks, one score each.
+
+    Keys of the tokenizer that stand in `without` are left out.
+    """
+    shape = Shape(n_layers, n_embd, n_ctx=n_ctx)
     values: dict[str, Value] = _described("bert", None) | {
         "bert.block_count": shape.n_layers,
         "bert.context_length": shape.n_ctx,
@@ -121,7 +132,7 @@ def write_random_encoder(path: Path, *, n_layers: int = 2, n_embd: int = 64, lab
     }
     if labels:
         values["bert.classifier.output_labels"] = labels
-    vocabulary = vocabulary_of(EMBEDDING_PATH)
+    vocabulary = vocabulary_of(EMBEDDING_PATH, without=without)
     tensors = _bert(shape, vocabulary.n_tokens, len(labels), np.random.default_rng(0))
     return write_gguf(path, values, vocabulary, tensors)
 

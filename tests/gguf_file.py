@@ -81,8 +81,8 @@ def write_gguf(path: Path, values: Mapping[str, Value], vocabulary: Vocabulary, 
 
 
 @cache
-def vocabulary_of(path: Path) -> Vocabulary:
-    """That of the file at `path`, without its chat template; read once a process."""
+def vocabulary_of(path: Path, *, without: tuple[str, ...] = ()) -> Vocabulary:
+    """That of the file at `path`, without its chat template and the keys in `without`; read once a process."""
     data = path.read_bytes()
     n_vocab, kept, at = 0, [], 24
     for _ in range(struct.unpack_from("<Q", data, 16)[0]):
@@ -94,7 +94,7 @@ def vocabulary_of(path: Path) -> Vocabulary:
         at = _after(data, at + 4, kind)
         if key == "tokenizer.ggml.tokens":
             (n_vocab,) = struct.unpack_from("<Q", data, start + 8 + length + 8)
-        if key.startswith("tokenizer.") and key != "tokenizer.chat_template":
+        if key.startswith("tokenizer.") and key not in ("tokenizer.chat_template", *without):
             kept.append(data[start:at])
     return Vocabulary(n_vocab, len(kept), b"".join(kept))
 

@@ -14,10 +14,7 @@ class Embedder:
     def __init__(self, model: LoadedModel) -> None:
         self._model = model
         self._encoder = Encoder(model)
-        begin, end = model.added_token("bos"), model.added_token("eos")
-        # What a window begins and ends with: [CLS] and [SEP] for BERT.
-        self._begin = [] if begin is None else [begin]
-        self._end = [] if end is None else [end]
+        self._begin, self._end = model.frame
 
     @property
     def n_dimensions(self) -> int:

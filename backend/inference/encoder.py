@@ -51,7 +51,8 @@ class Encoder:
             InferenceError: a text is longer than `window`, or llama.cpp refuses the batch.
         """
         found: list[Floats] = []
-        for run in pack([len(text) for text in texts], room=BATCH_TOKENS, most=self.model.settings.n_sequences):
+        room = min(BATCH_TOKENS, self.window)
+        for run in pack([len(text) for text in texts], room=room, most=self.model.settings.n_sequences):
             found.extend(self._encode_batch([texts[index] for index in run], pooled=pooled))
         return found
 

@@ -76,8 +76,9 @@ class LoadedModel:
         self.before_close: list[Callable[[], None]] = []
         # Tokens that all texts in work may have together, and one of them alone.
         self.n_cells = int(self._api.llama_n_ctx(context))
-        longest = int(self._api.llama_n_ctx_seq(context))
-        self.n_ctx_tokens = min(longest, settings.n_ctx_tokens) if settings.kind == "llm" else longest
+        # The library rounds a context up to a multiple of 256: beyond what was asked for an encoder has no position and
+        # the batch no room, which aborts the process.
+        self.n_ctx_tokens = min(int(self._api.llama_n_ctx_seq(context)), settings.n_ctx_tokens)
         self.n_embd = int(self._api.llama_model_n_embd(model))
         # Floats that a text is pooled into: a vector, or a score for each output of a ranking head.
         self.n_pooled = int(self._api.llama_model_n_cls_out(model)) if settings.kind == "reranker" else self.n_embd
@@ -159,6 +160,16 @@ class LoadedModel:
         return token if adds and token >= 0 else None
 
     @property
+    def frame(self) -> tuple[list[int], list[int]]:
+        """The tokens before and after every text of an encoder: `[CLS]` and `[SEP]` for BERT.
+
+        Asked of the tokenizer: a BERT's adds [SEP] whether or not the file says that it adds an end.
+        """
+        added = self.tokenize("", add_special=True)
+        n_before = 0 if self.added_token("bos") is None else 1
+        return added[:n_before], added[n_before:]
+
+    @property
     def can_be_cut(self) -> bool:
         """Whether a part of what was read can be taken back or shared; not where one state stands for all of it."""
         with self.vocab_lock:
@@ -209,11 +220,12 @@ def load_model(
     check_kind(path, header, kind)
     identity = quick_key(path)
     sequences = n_sequences or (1 if kind == "llm" else ENCODER_SEQUENCES)
-    settings = LoadSettings(kind, n_ctx_tokens, n_threads, n_gpu_layers, use_extra_bufts, sequences)
+    n_ctx = n_ctx_tokens if kind == "llm" else _encoder_context(header, n_ctx_tokens, sequences)
+    settings = LoadSettings(kind, n_ctx, n_threads, n_gpu_layers, use_extra_bufts, sequences)
     native_log().errors.clear()
     model = _open_model(path, settings, on_progress or (lambda _done: True))
     api = bindings()
-    context = api.llama_init_from_model(model, _context_params(settings, min(n_ctx_tokens, _longest(header, kind))))
+    context = api.llama_init_from_model(model, _context_params(settings))
     if not context:
         api.llama_model_free(model)
         raise WeightsUnusable(path, _reason("llama.cpp cannot make a context for it"))
@@ -228,8 +240,10 @@ def check_kind(path: Path, header: Header, kind: Kind) -> None:
         raise WeightsUnusable(path, "it holds a vocabulary and no weights")
     if header.values.get("general.type", "model") != "model" or header.architecture == "clip":
         raise WeightsUnusable(path, "it is an addition to a model (an adapter or a projector), not a model")
-    if kind == "llm" and is_encoder:
-        raise WeightsUnusable(path, f"it is an embedding model ({header.architecture}) and cannot write answers")
+    # Some embedding models and rerankers are built as instruct models are; only these name a pooling.
+    if kind == "llm" and (is_encoder or header.number("pooling_type")):
+        does = "ranks texts" if header.number("pooling_type") == RANK_POOLING else "is an embedding model"
+        raise WeightsUnusable(path, f"it {does} ({header.architecture}) and cannot write answers")
     if kind != "llm" and not is_encoder:
         raise WeightsUnusable(path, f"it is no text encoder ({header.architecture or 'unknown'})")
     ranks = header.number("pooling_type") == RANK_POOLING
@@ -264,15 +278,19 @@ def _open_model(path: Path, settings: LoadSettings, on_progress: Callable[[float
     return model
 
 
-def _longest(header: Header, kind: Kind) -> int:
-    """The most tokens a context may have: an encoder knows no position after those it was trained on."""
-    return header.number("context_length", N_BATCH) if kind != "llm" else 1 << 30
+def _encoder_context(header: Header, wanted: int, n_sequences: int) -> int:
+    """Tokens of an encoder's context: it knows no position after those it was trained on.
+
+    A multiple of its sequences: else llama.cpp (llama-cpp-python 0.3.36) aborts the process while it plans the pooling.
+    """
+    longest = min(wanted, header.number("context_length", N_BATCH))
+    return max(longest - longest % n_sequences, n_sequences)
 
 
-def _context_params(settings: LoadSettings, n_ctx: int) -> Any:
+def _context_params(settings: LoadSettings) -> Any:
     api = bindings()
     params = api.llama_context_default_params()
-    is_encoder = settings.kind != "llm"
+    is_encoder, n_ctx = settings.kind != "llm", settings.n_ctx_tokens
     params.n_ctx = n_ctx if is_encoder else n_ctx * settings.n_sequences
     params.n_batch = params.n_ubatch = min(N_BATCH, n_ctx) if is_encoder else LLM_BATCH
     params.n_seq_max = settings.n_sequences if is_encoder else settings.n_sequences + KEPT_PREFIXES

@@ -222,15 +222,17 @@ class ModelManager:
     def _load(self, slot: Slot) -> Loaded:
         loaded: Loaded | None = None
         problem = "the load was interrupted"
+        settings = self._settings
+
+        def is_stopped() -> bool:
+            # What the settings name no more may load and read on, but a server: it is sent nothing more.
+            is_taken_back = slot.kind == "llm" and settings.llm_url not in (None, self._settings.llm_url)
+            return is_taken_back or self._is_stopped(slot.kind)
+
         try:
             self._tell()
             # What it has in work is looked up in `status`: here it only says that it is worth looking.
-            loader = ModelLoader(
-                self._settings,
-                lambda: self._is_stopped(slot.kind),
-                self._available_bytes,
-                lambda _progress: self._tell(),
-            )
+            loader = ModelLoader(settings, is_stopped, self._available_bytes, lambda _progress: self._tell())
             loaded = loader.load(slot.kind, lambda done: self._progressed(slot, done))
         except InferenceError as error:
             problem = str(error)

@@ -54,8 +54,7 @@ class Prober:
             Stopped: `stopping` said so.
         """
         key = self._key(path, wanted)
-        remembered = read_json(self.cache_dir / _CACHE_NAME)
-        known = remembered.get(key)
+        known = read_json(self.cache_dir / _CACHE_NAME).get(key)
         if isinstance(known, dict) and _covers(known, wanted):
             return _recalled(path, wanted, known)
         reasons: list[str] = []
@@ -63,12 +62,11 @@ class Prober:
         for settings in _safer_and_safer(wanted):
             reason, is_lasting = self._try(path, settings, stopping)
             if not reason:
-                verdict = _verdict(settings, "; ".join(dict.fromkeys(reasons)))
-                remember(self.cache_dir / _CACHE_NAME, {**remembered, key: verdict})
+                self._remember(key, _verdict(settings, "; ".join(dict.fromkeys(reasons))))
                 return settings
             reasons.append(reason)
         if is_lasting:
-            remember(self.cache_dir / _CACHE_NAME, {**remembered, key: {"refused": reasons[-1]}})
+            self._remember(key, {"refused": reasons[-1], "n_sequences": wanted.n_sequences})
         raise WeightsUnusable(path, reasons[-1])
 
     def why_safer(self, path: Path, wanted: LoadSettings) -> str:
@@ -78,10 +76,14 @@ class Prober:
 
     def be_careful(self, path: Path, wanted: LoadSettings) -> None:
         """Remember that the file crashed in spite of the probe: from now on only the safest settings are used."""
-        remembered = read_json(self.cache_dir / _CACHE_NAME)
         # Of any number of texts at once.
         safest = {"use_extra_bufts": False, "n_gpu_layers": 0, "why": "llama.cpp crashed while it read an entry"}
-        remember(self.cache_dir / _CACHE_NAME, {**remembered, self._key(path, wanted): safest})
+        self._remember(self._key(path, wanted), safest)
+
+    def _remember(self, key: str, verdict: dict[str, object]) -> None:
+        # Read anew: a try takes minutes, and another process may have learnt something meanwhile.
+        path = self.cache_dir / _CACHE_NAME
+        remember(path, {**read_json(path), key: verdict})
 
     def _key(self, path: Path, wanted: LoadSettings) -> str:
         marks = (quick_key(path), wanted.kind, wanted.n_gpu_layers, wanted.use_extra_bufts, library_version())
@@ -137,9 +139,11 @@ def _verdict(settings: LoadSettings, why: str) -> dict[str, object]:
 
 
 def _covers(known: dict[str, object], wanted: LoadSettings) -> bool:
-    """Whether what is remembered was tried with as many texts at once."""
+    """Whether what is remembered holds for as many texts at once: what worked for fewer, what failed for more."""
     tried = known.get("n_sequences")
-    return not isinstance(tried, int) or tried >= wanted.n_sequences
+    if not isinstance(tried, int):
+        return True
+    return tried <= wanted.n_sequences if "refused" in known else tried >= wanted.n_sequences
 
 
 def _end_of(returncode: int) -> str:

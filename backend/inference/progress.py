@@ -100,9 +100,13 @@ class Pace:
         return time.monotonic() - self._answering_s if self._answering_s else 0.0
 
     def begin(self, n_before: int) -> None:
-        """The prompt is read from now on; `n_before` tokens of it need not be. Later calls only change that."""
-        self._reading_s = self._reading_s or time.monotonic()
-        self._n_before = n_before
+        """The prompt is read from now on; `n_before` tokens of it need not be.
+
+        Said again while what it begins with is being read, it changes nothing, but where all is to be read after all.
+        """
+        if not self._reading_s:
+            self._reading_s, self._n_before = time.monotonic(), n_before
+        self._n_before = min(self._n_before, n_before)
 
     def note(self, n_read: int, n_prompt: int, n_generated: int, usual: Usual) -> None:
         """Note how far it is, and tell it when it is time."""

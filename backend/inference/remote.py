@@ -222,7 +222,7 @@ class RemoteEngine:
         plain = post(None, _IN_ONE_PIECE)
         # A refused stream is one thing, a refused request (then both are) another. And a server that lets a new
         # request drive out a streamed one (llama_cpp.server) is asked for whole answers from now on.
-        if stream.is_cut or (not stream.has_begun and not _is_misunderstood(plain)):
+        if stream.is_cut or (not stream.has_begun and plain.status == 200):
             self._offer = replace(self._offer, streams=False)
             self._memory.keep(self._offer)
         return plain

@@ -139,17 +139,19 @@ class Server:
                 raise InferenceError("the model has been unloaded: ask the manager for it again")
             sending = self._send(method, url, content, within_s, stream)
             future = asyncio.run_coroutine_threadsafe(sending, self._loop)
-        while not concurrent.futures.wait([future], _LOOK_EVERY_S).done:
-            if stops() or self._stopping():
-                future.cancel()
-                raise Stopped
-            if self.is_closed:
-                raise InferenceError("the model was unloaded while it read")
-            on_wait()
         try:
+            while not concurrent.futures.wait([future], _LOOK_EVERY_S).done:
+                if stops() or self._stopping():
+                    raise Stopped
+                if self.is_closed:
+                    raise InferenceError("the model was unloaded while it read")
+                on_wait()
             return future.result()
         except concurrent.futures.CancelledError:
             raise InferenceError("the model was unloaded while it read") from None
+        finally:
+            # Whatever ended the waiting, `on_wait` or Ctrl-C too: the server is not to work for nobody.
+            future.cancel()
 
     async def _send(
         self, method: str, url: str, content: bytes | None, within_s: float, stream: EventStream | None

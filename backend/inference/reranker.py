@@ -47,9 +47,8 @@ class Reranker:
 def _frame(model: LoadedModel) -> tuple[list[int], list[int], list[int]]:
     """What stands before a query, between it and a document, and after: `[CLS] q [SEP] d [SEP]` for BERT.
 
-    As llama-server puts a pair together, by what the vocabulary says it adds.
+    Between them is what llama-server puts there, by what the vocabulary says it adds.
     """
-    begin = [token for token in (model.added_token("bos"),) if token is not None]
-    end = [token for token in (model.added_token("eos"),) if token is not None]
-    separator = [token for token in (model.added_token("sep"),) if token is not None]
-    return begin, end + separator, end
+    begin, end = model.frame
+    between = (model.added_token("eos"), model.added_token("sep"))
+    return begin, [token for token in between if token is not None], end

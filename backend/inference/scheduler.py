@@ -293,7 +293,12 @@ class Scheduler:
 
     def _tell_readers(self, prefix: Track) -> None:
         for request in [request for request in self._waiting if request.prefix is prefix]:
-            request.pace.note(len(prefix.held), len(request.prompt), 0, self._usual)
+            try:
+                request.pace.note(len(prefix.held), len(request.prompt), 0, self._usual)
+            # Its listener: as in `_advance`.
+            except Exception as error:  # noqa: BLE001 - see above
+                self._waiting.remove(request)
+                request.fail(error)
 
     def _logits(self, row: int) -> Logits:
         """What the token at `row` of the batch makes likely; a view that the next decode overwrites."""

@@ -36,6 +36,7 @@ _SETTINGS: Final[dict[CatalogKind, str]] = {
     "reranker": "reranker_path",
 }
 _SHIPPED_EMBEDDING: Final = EMBEDDING_PATH.name.split(".")[0]
+_SHIPPED: Final = {TAGGER: TAGGER_PATH, _SHIPPED_EMBEDDING.lower(): EMBEDDING_PATH}
 
 
 class Fit(StrEnum):
@@ -138,12 +139,12 @@ def use_model(settings: Settings, choice: str) -> ListedModel:
         ModelTooLarge: it needs more memory than there is.
         SettingsError: the choice cannot be written, or a server reads in place of any model here.
     """
-    if choice.lower() == TAGGER:
+    path = _path_of(settings, choice)
+    if path == TAGGER_PATH:
         _refuse_beside_a_server(settings)
         save_setting(settings.home, "llm_path", None)
         Crashes(settings.run_dir).forgive()
         return next(iter(list_models(settings.model_copy(update={"llm_path": None}))))
-    path = EMBEDDING_PATH if choice.lower() == _SHIPPED_EMBEDDING.lower() else _path_of(settings, choice)
     kind = _kind_of(read_header(path))
     if kind == "llm":
         _refuse_beside_a_server(settings)
@@ -277,6 +278,8 @@ def _kind_of(header: Header) -> CatalogKind:
 
 def _path_of(settings: Settings, choice: str) -> Path:
     """Where the model that a person names lies: a name of the list before a file of the same name here."""
+    if choice.lower() in _SHIPPED:
+        return _SHIPPED[choice.lower()]
     if os.sep in choice or choice.startswith("~"):
         return Path(choice).expanduser().absolute()
     for name in (choice, f"{choice}.gguf"):

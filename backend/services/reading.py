@@ -119,7 +119,9 @@ class ReadingService:
         """Go on with other settings, a new model say, and try at once what was paused or refused."""
         self._settings = settings
         self._retry_at_s = 0.0
-        self._refused = ""
+        if self._refused:
+            # Mended: it must not stand there until the next entry is written.
+            self._refused = self.problem = ""
 
     def refuse(self, why: str) -> None:
         """Read nothing with the instruct model until `use`; for settings that cannot be understood any more."""
@@ -270,11 +272,15 @@ class ReadingService:
             )
 
     def _pause(self, entry: LedgerEntry, error: ReadingUnavailable) -> Outcome:
+        if self._refused:
+            # A reading that was under way may fail otherwise meanwhile; that is not what is wrong.
+            error = ReadingUnavailable(self._refused)
         retry_s = error.retry_s if isinstance(error, ReadingDeferred) else policy.PAUSE_S
         is_news, self.problem = self.problem != str(error), str(error)
         now_s = time.monotonic()
-        # Of several that were tried together, the first looks after the others.
-        is_first, self._retry_at_s = now_s >= self._retry_at_s, now_s + retry_s
+        with self._tallying:
+            # Of several that were tried together, the first looks after the others.
+            is_first, self._retry_at_s = now_s >= self._retry_at_s, now_s + retry_s
         self._paused_over = self._weights_state()
         if is_news:
             _log.warning("reading is paused: %s", error)
@@ -296,7 +302,7 @@ class ReadingService:
         return self.give_up(entry, decision.reason) if isinstance(decision, policy.GiveUp) else None
 
     def _go_on(self) -> None:
-        if self.problem:
+        if self.problem and not self._refused:
             self.problem = ""
             self._on_change()
             for entry in self._stores.ledger.entries(*PENDING):

@@ -102,8 +102,9 @@ class Runtime:
         self.journal = JournalService(self.stores, self.events, self._enqueue, default_journal=settings.journal)
         self._worker: Worker | None = None
         self._work: Work | None = None
-        # Held while `_work` is made: the screen and the worker may ask for it at once.
-        self._making = threading.Lock()
+        # Held while `_work` is made and while settings are taken up: the screen and the worker may ask at once, and
+        # neither may go on with what the other is about to take back.
+        self._changing = threading.RLock()
         self._is_open = False
         self._closing = threading.Lock()
         self._stamp = self._settings_stamp()
@@ -146,7 +147,7 @@ class Runtime:
         from backend.services import tasks  # with the next line the manager and Huey: 60 ms that no screen needs
         from backend.services.work import Work
 
-        with self._making:
+        with self._changing:
             self._work = self._work or Work(
                 self.settings,
                 self._client,
@@ -208,12 +209,15 @@ class Runtime:
         """Take up what was changed in charlie.toml about models since it was read last; costs one stat.
 
         What cannot be understood stops the instruct model where it may be about that: a server must get no entry that
-        the person no longer wants it to have.
+        the person no longer wants it to have. Who asks while another takes them up waits for that.
         """
-        stamp = self._settings_stamp()
-        if stamp == self._stamp:
-            return
-        self._stamp = stamp
+        with self._changing:
+            stamp = self._settings_stamp()
+            if stamp != self._stamp:
+                self._stamp = stamp
+                self._take_up_settings()
+
+    def _take_up_settings(self) -> None:
         try:
             written = load_settings(home=self.settings.home)
         except SettingsError as error:

@@ -144,6 +144,7 @@ class Work:
         self.manager.use(settings)
         self.reading.use(settings)
         if self._gate.is_held:
+            self._on_change()
             self.look()
 
     def refuse(self, why: str) -> None:

@@ -131,6 +131,24 @@ def test_each_failure_is_its_own(together: Engine) -> None:
         assert all(len(answer.result().text) > 20 for answer in good)
 
 
+def test_listener_that_fails_while_instructions_are_read(together: Engine) -> None:
+    """They are read for all who wait: whose listener raises gets that, and the others their answers."""
+
+    def refuse(_progress: Progress) -> None:
+        raise ZeroDivisionError
+
+    system = ChatMessage("system", "You listen to nobody, slowly and well. " * 80)
+
+    def heed(number: int, **options: Any) -> Completion:
+        return together.complete([system, ChatMessage("user", f"{number}.")], schema=SCHEMA, max_tokens=100, **options)
+
+    with ThreadPoolExecutor(4) as pool:
+        listening = pool.submit(heed, 0, on_progress=refuse)
+        good = [pool.submit(heed, number) for number in range(1, 4)]
+        assert isinstance(listening.exception(), ZeroDivisionError)
+        assert all(len(answer.result().text) > 20 for answer in good)
+
+
 def test_cancelled_request_leaves_the_others_alone(together: Engine) -> None:
     """One that is stopped while others decode ends at once, and their answers are what they would have been."""
     alone = [ask(together, f"Quiet {number}.").text for number in range(4)]

@@ -10,6 +10,7 @@ from backend.inference.gguf_header import read_header
 from backend.inference.loader import Kind
 from backend.settings import EMBEDDING_PATH, TAGGER_PATH
 from tests.gguf_factory import VOCABULARY
+from tests.gguf_file import vector, vocabulary_of, write_gguf
 
 
 def refusal(path: Path, kind: Kind = "llm") -> str:
@@ -58,6 +59,14 @@ def test_wrong_kind_is_refused(f16_path: Path) -> None:
     assert "embedding model" in refusal(EMBEDDING_PATH)
     assert "no text encoder" in refusal(f16_path, "tagger")
     assert "no weights" in refusal(VOCABULARY)
+
+
+@pytest.mark.parametrize(("pooling", "words"), [(3, "embedding model"), (4, "ranks texts")])
+def test_what_pools_writes_no_answers(tmp_path: Path, pooling: int, words: str) -> None:
+    """An embedding model or a reranker that is built as an instruct model is told from one."""
+    values = {"general.architecture": "qwen3", "qwen3.pooling_type": pooling}
+    path = write_gguf(tmp_path / "pools.gguf", values, vocabulary_of(VOCABULARY), [vector("output_norm", 64, 1.0)])
+    assert words in refusal(path)
 
 
 def test_progress_rises_and_can_stop(f16_path: Path) -> None:

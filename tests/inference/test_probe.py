@@ -66,6 +66,34 @@ def test_as_many_texts_are_tried_as_are_wanted(f16_path: Path, tmp_path: Path) -
     assert Prober(tmp_path / "real").safe_settings(f16_path, replace(WANTED, n_sequences=3)).n_sequences == 3
 
 
+def test_what_fails_for_many_may_work_for_fewer(f16_path: Path, tmp_path: Path) -> None:
+    """A file that was refused with four texts at once is tried with two, and not again with four or more."""
+    note = tmp_path / "tried"
+    code = (
+        "import json, os, sys; n = json.loads(sys.argv[2])['n_sequences']\n"
+        f"open({str(note)!r}, 'a').write(str(n) + ' ')\n"
+        "n < 4 or os.abort()"
+    )
+    prober, wanted = Prober(tmp_path, command=child(code)), replace(WANTED, use_extra_bufts=False)
+    for n_sequences in (4, 4, 8):
+        with pytest.raises(WeightsUnusable):
+            prober.safe_settings(f16_path, replace(wanted, n_sequences=n_sequences))
+    assert prober.safe_settings(f16_path, replace(wanted, n_sequences=2)).n_sequences == 2
+    assert note.read_text().split() == ["4", "2"]
+
+
+def test_what_another_learnt_meanwhile_stays(f16_path: Path, q8_path: Path, tmp_path: Path) -> None:
+    """A try takes minutes: what is written at its end does not undo what was written during it."""
+    aside = Prober(tmp_path / "aside")
+    aside.be_careful(q8_path, WANTED)
+    note, found = tmp_path / "aside" / "probes.json", tmp_path / "probes.json"
+    code = f"import shutil; shutil.copy({str(note)!r}, {str(found)!r})"
+    prober = Prober(tmp_path, command=child(code))
+    prober.safe_settings(f16_path, WANTED)
+    assert "while it read" in prober.why_safer(q8_path, WANTED)
+    assert prober.why_safer(f16_path, WANTED) == ""
+
+
 def test_file_that_always_crashes_is_refused_and_remembered(f16_path: Path, tmp_path: Path) -> None:
     """No settings help: refused with the reason, and the next time at once."""
     prober = Prober(tmp_path, command=child("import os; os.abort()"))

@@ -4,7 +4,9 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from backend.inference.progress import Bell, Progress, together
+import pytest
+
+from backend.inference.progress import Bell, Pace, Progress, Usual, together
 
 READING = Progress(0.5, 0, 200.0, 30.0)
 ANSWERING = Progress(1.0, 10, 4.0, 20.0)
@@ -17,6 +19,20 @@ def test_together() -> None:
     assert together([READING, ANSWERING]) == Progress(0.75, 10, 4.0, 30.0)
     assert together([READING, READING]) == Progress(0.5, 0, 400.0, 30.0)
     assert together([Progress(0.0, 0, 0.0, None)]) == Progress(0.0, 0, 0.0, None)
+
+
+@pytest.mark.parametrize(("begun", "n_new"), [((0, 40, 80), 100), ((30, 60), 70), ((30, 0), 100)])
+def test_speed_counts_from_the_first_beginning(begun: tuple[int, ...], n_new: int) -> None:
+    """Who waits for shared instructions is begun at every step: the first one counts, unless what was read is lost."""
+    pace = Pace(None)
+    started_s = time.monotonic()
+    for n_before in begun:
+        pace.begin(n_before)
+    time.sleep(0.1)
+    pace.note(100, 200, 0, Usual())
+    assert pace.latest is not None
+    least = n_new / (time.monotonic() - started_s)
+    assert least <= pace.latest.tokens_per_s <= n_new / 0.1
 
 
 def test_bell_rings_a_few_times_a_second() -> None:

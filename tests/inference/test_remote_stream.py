@@ -10,6 +10,8 @@ import pytest
 from backend.domain import ModelState, ModelStatus
 from backend.errors import AnswerUnreadable, ContextOverflow, InferenceError, ReadingUnavailable, Stopped
 from backend.inference.manager import ModelManager
+from backend.inference.progress import Progress
+from backend.inference.remote import connect
 from backend.inference.remote_stream import EventStream, StreamGarbled
 from backend.settings import Settings
 from tests.inference.asking import MARKER, PROMPT, SCHEMA, Connect, answer
@@ -95,6 +97,17 @@ def test_streams_that_go_wrong(
     assert answer(engine) == SAID
 
 
+def test_trouble_is_no_want_of_streams(connected: Connect, streaming: FaultyServer) -> None:
+    """Where the answer in one piece fails too, nothing is known of streams, and they are asked for again."""
+    engine = connected(streaming)
+    streaming.answer = lambda body: (400 if body["stream"] else 503, {"error": {"message": "no"}})
+    with pytest.raises(ReadingUnavailable, match="503"):
+        answer(engine)
+    streaming.answer = SAID
+    assert answer(engine) == SAID
+    assert [body["stream"] for body in streaming.asked()] == [True, False, True]
+
+
 def test_a_stream_that_ends_before_it_began(connected: Connect, streaming: FaultyServer) -> None:
     """So llama_cpp.server refuses: it is asked in one piece why, and streams are asked for again."""
     engine = connected(streaming)
@@ -133,6 +146,22 @@ def test_cancelling_hangs_up(connected: Connect, streaming: FaultyServer) -> Non
         assert isinstance(call.exception(timeout=1), Stopped)
     assert until(lambda: streaming.was_hung_up, 2)
     assert streaming.n_events < 200
+
+
+def test_a_listener_that_fails_hangs_up(settings: Settings, streaming: FaultyServer) -> None:
+    """Who waits gets what it raises, and the server is not left to write on."""
+    streaming.event_pause_s = 0.05
+
+    def listen(_progress: Progress) -> None:
+        raise RuntimeError("no ear")
+
+    engine = connect(settings.model_copy(update={"llm_url": streaming.url}), on_progress=listen)
+    streaming.events = [delta("word ")] * 2000
+    with pytest.raises(RuntimeError, match="no ear"):
+        answer(engine)
+    assert until(lambda: streaming.was_hung_up, 2)
+    assert engine.progress is None
+    engine.close()
 
 
 def test_progress_of_streams(settings: Settings, streaming: FaultyServer) -> None:

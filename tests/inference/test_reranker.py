@@ -51,6 +51,16 @@ def test_score_is_that_of_the_head(path: Path, ranking: LoadedModel) -> None:
     assert abs(expected) > 0.05
 
 
+def test_the_end_of_a_pair_is_the_tokenizers(ranking: LoadedModel, tmp_path: Path) -> None:
+    """A file that does not say what is added ranks as one that does."""
+    flags = tuple(f"tokenizer.ggml.add_{name}_token" for name in ("bos", "eos", "sep"))
+    bare = write_random_encoder(tmp_path / "bare.gguf", labels=("relevant",), without=flags)
+    model = load_model(bare, kind="reranker", n_ctx_tokens=512, n_threads=1)
+    expected = Reranker(ranking).scores("Who came?", DOCUMENTS)
+    assert Reranker(model).scores("Who came?", DOCUMENTS) == pytest.approx(expected, abs=1e-4)
+    model.close()
+
+
 def test_each_document_has_its_score(ranking: LoadedModel) -> None:
     """In order, whatever shares the batch; the query counts; nothing in, nothing out."""
     reranker = Reranker(ranking)

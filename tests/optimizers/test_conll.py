@@ -104,6 +104,11 @@ def test_bad_corpora_are_refused(tmp_path: Path) -> None:
     assert "no gzip file, or damaged" in refusal(packed)
     packed.write_bytes(gzip.compress(good)[:12] + b"\xff" * 20)
     assert "no gzip file, or damaged" in refusal(packed)
+    for at in range(10, 40):  # a byte within the packed data, and every way in which zlib minds
+        spoilt = bytearray(gzip.compress(good))
+        spoilt[at % len(spoilt)] ^= 0xFF
+        packed.write_bytes(spoilt)
+        assert str(packed) in refusal(packed)
     plain = tmp_path / "plain.jsonl"
     for line in (b"{", b'{"split": "test"}', b'{"split": "test", "tokens": ["a"], "tags": []}', b"7"):
         plain.write_bytes(good + b"\n" + line)

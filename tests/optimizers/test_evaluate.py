@@ -194,11 +194,15 @@ def test_errors_are_shown_when_asked_for(evaluate: Evaluate) -> None:
 def test_errors_of_the_reporting_set_are_refused(
     evaluate: Evaluate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """By its name, and a copy of some of its entries too."""
+    """By its name, and a copy of some of its entries too, under other ids as well."""
     monkeypatch.setitem(sets.NAMED, sets.REPORTING, SIX)
     part = tmp_path / "part.jsonl"
-    part.write_text(SIX.read_text("utf-8").splitlines()[0] + "\n", "utf-8")
-    for wanted in (sets.REPORTING, str(part)):
+    line = SIX.read_text("utf-8").splitlines()[0] + "\n"
+    part.write_text(line, "utf-8")
+    renamed = tmp_path / "renamed.jsonl"
+    renamed.write_text(line.replace("ines-1", "other"), "utf-8")
+    assert renamed.read_text("utf-8") != line
+    for wanted in (sets.REPORTING, str(part), str(renamed)):
         ran = evaluate("tagger", "--set", wanted, "--errors")
         assert (ran.status, ran.out) == (1, "")
         assert "not for the reporting set" in ran.err

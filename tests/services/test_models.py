@@ -9,7 +9,7 @@ from backend.errors import DownloadFailed, ModelUnknown, SettingsError, WeightsM
 from backend.inference.download import Patience
 from backend.inference.loading import ModelLoader
 from backend.services.models import Fit, ListedModel, Memory, list_models, pull_model, remove_model, use_model
-from backend.settings import EMBEDDING_PATH, Settings, load_settings
+from backend.settings import EMBEDDING_PATH, TAGGER_PATH, Settings, load_settings
 from tests.gguf_factory import write_random_encoder
 from tests.hub import Hub, serve_hub
 
@@ -204,6 +204,14 @@ def test_other_kinds_are_used_as_what_they_are(settings: Settings, tmp_path: Pat
     plain = load_settings(home=settings.home)
     assert (plain.embedding_path, plain.reranker_path) == (None, None)
     assert {n for n, model in listed(plain).items() if model.is_active} == {"tagger"}
+
+
+def test_the_taggers_file_is_the_tagger(settings: Settings, llm_path: Path) -> None:
+    """Named by its path it reads, and is not taken for an embedding model."""
+    use_model(settings, str(llm_path))
+    assert use_model(load_settings(home=settings.home), str(TAGGER_PATH)).name == "tagger"
+    chosen = load_settings(home=settings.home)
+    assert (chosen.llm_path, chosen.embedding_path) == (None, None)
 
 
 def test_a_server_overrules_no_other_kind(settings: Settings, tmp_path: Path) -> None:

@@ -3,14 +3,17 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from backend.domain import EpisodeStatus
+from backend.database.connection import default_client
+from backend.domain import EpisodeStatus, ReaderKind
 from backend.services.runtime import Runtime
+from backend.services.status import Board
 from backend.services.tasks import extract_nodes_task
-from tests.inference.faulty_server import FaultyServer, faulty_server
+from tests.inference.faulty_server import FaultyServer, Reply, completion, faulty_server
 from tests.waiting import until
 
 TEXT = "Met Sarah Miller at Cafe Luna in Lisbon after yoga class."
@@ -61,6 +64,56 @@ def test_nothing_more_is_sent(
     assert runtime.status().problem == ""
 
 
+def test_mended_with_nothing_waiting(make_runtime: MakeRuntime, home: Path, faulty: FaultyServer) -> None:
+    """The reason goes when the file is mended, not with the next entry; every process sees it go."""
+    write(home, f'llm_url = "{faulty.url}"')
+    runtime = make_runtime(immediate=True)
+    runtime.work.begin()
+    write(home, 'llm_url = "127.0.0.1:8080"')
+    assert "must look like" in runtime.status().problem
+    write(home, f'llm_url = "{faulty.url}"', "# mended")
+    assert runtime.status().problem == ""
+    board = Board(default_client()).read()
+    assert board is not None
+    assert board.problem == ""
+
+
+def test_an_answer_that_comes_all_the_same(make_runtime: MakeRuntime, home: Path, faulty: FaultyServer) -> None:
+    """What was asked before may still be answered or fail: the settings stay what is wrong."""
+    write(home, f'llm_url = "{faulty.url}"')
+    runtime = make_runtime(immediate=True)
+    uuids = [runtime.journal.add(TEXT) for _ in range(2)]
+    for uuid, reply in zip(uuids, (completion('{"entities": []}'), (503, {})), strict=True):
+
+        def answer(_body: dict[str, object], reply: Reply = reply) -> Reply:
+            write(home, 'llm_url = "127.0.0.1:8080"')
+            runtime.follow_settings()
+            return reply
+
+        faulty.answer = answer
+        extract_nodes_task(uuid, "default").get()
+        assert "must look like" in runtime.status().problem
+        write(home, f'llm_url = "{faulty.url}"', f"# {uuid}")
+        assert runtime.status().problem == ""
+
+
+def test_nobody_goes_on_by_settings_that_are_being_taken_back(make_runtime: MakeRuntime, home: Path) -> None:
+    """Of several that see the change at once, all have it when they go on."""
+    runtime = make_runtime(immediate=True)
+    n_before = runtime.settings.n_ctx_tokens
+    # Long to read: the first is still at it when the others ask.
+    write(home, f"n_ctx_tokens = {2 * n_before}", *["# a line of no use"] * 200_000)
+    together = threading.Barrier(4)
+
+    def follow(_thread: int) -> int:
+        together.wait(5)
+        runtime.follow_settings()
+        return runtime.settings.n_ctx_tokens
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(follow, range(4))) == [2 * n_before] * 4
+
+
 def test_what_is_under_way_is_cut_off(make_runtime: MakeRuntime, home: Path, faulty: FaultyServer) -> None:
     """A request that waits for its answer ends within seconds, and is not counted as a failure of its entry."""
     write(home, f'llm_url = "{faulty.url}"')
@@ -85,6 +138,20 @@ def test_what_is_under_way_is_cut_off(make_runtime: MakeRuntime, home: Path, fau
     assert (entry.status, entry.attempts) == (EpisodeStatus.PENDING_NODES, 0)
     write(home, f'llm_url = "{faulty.url}"')
     assert until(lambda: runtime.journal.status_of(uuid) is EpisodeStatus.DONE)
+
+
+def test_a_server_that_is_named_no_more(make_runtime: MakeRuntime, home: Path, faulty: FaultyServer) -> None:
+    """What it is at is cut off too, and the entry read by what the settings name now."""
+    write(home, f'llm_url = "{faulty.url}"')
+    runtime = make_runtime(worker="thread")
+    runtime.start_worker()
+    faulty.held = threading.Event()
+    uuid = runtime.journal.add(TEXT)
+    assert until(lambda: runtime.status().reading_uuid == uuid and runtime.status().model.kind == "llm")
+    write(home, "# the tagger is enough")
+    assert until(lambda: runtime.journal.status_of(uuid) is EpisodeStatus.DONE, 10)
+    assert runtime.status().reader == "tagger"
+    assert {connection.mentions[0].reader for connection in runtime.journal.connections(uuid)} == {ReaderKind.TAGGER}
 
 
 def test_other_mistakes_stop_no_model_here(make_runtime: MakeRuntime, home: Path, llm_path: Path) -> None:
