@@ -191,7 +191,8 @@ class Server:
             problem = "its answer is no stream of events: is it an inference server?"
             raise ReadingUnavailable(f"{self.url}: {problem}") from None
         except httpx.HTTPError:
-            if not stream.is_silent:
+            # What broke off after the end took nothing with it.
+            if not (stream.is_silent or stream.is_whole):
                 raise
         if not (stream.is_whole or stream.is_silent):
             raise ReadingUnavailable(f"{self.url}: the connection broke off")

@@ -100,7 +100,9 @@ class EventStream:
         if event.get("error") is not None:
             self.error = event["error"]
             return
-        for choice in event["choices"][:1]:
+        # The count of tokens may come alone, after the answer.
+        choices = event.get("choices", []) if "usage" in event else event["choices"]
+        for choice in choices[:1]:
             delta = choice.get("delta") or {}
             text = delta.get("content")
             if text is not None:

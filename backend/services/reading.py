@@ -292,7 +292,10 @@ class ReadingService:
         return self._given_up_if_old(entry) or {"unavailable": self.problem}
 
     def _give_up_the_oldest(self) -> None:
-        """Set aside whatever has waited too long for a model, tried now or not."""
+        """Set aside whatever has waited too long for a model, tried now or not; looked for once an hour."""
+        if time.monotonic() < self._looks_again_s:
+            return
+        self._looks_again_s = time.monotonic() + _LOOK_FOR_OLD_EVERY_S
         for entry in list(self._stores.ledger.entries(*PENDING)):
             if entry.uuid not in self.in_work:
                 self._given_up_if_old(entry)
