@@ -255,6 +255,7 @@ class ReadingService:
                 is_draft=is_draft,
                 stopping=self._stopping,
                 limit=limit,
+                review_below=self._settings.review_below,
             )
 
     def _pause(self, entry: LedgerEntry, error: ReadingUnavailable) -> Outcome:
