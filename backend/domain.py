@@ -160,6 +160,39 @@ class ResolvedEntity:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """A name that a reader is not sure of: no entity of the journal until a person says so."""
+
+    # The name in the form that is compared; with the type it says which one of an entry this is.
+    key: str = field(repr=False)
+    name: str = field(repr=False)
+    type: EntityType
+    # At least one.
+    spans: tuple[Span, ...]
+
+    @property
+    def confidence(self) -> float:
+        """Of the place that the reader is surest of, 0 to 1."""
+        return max(span.confidence for span in self.spans)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingDoubt:
+    """A line of what waits for a person's word."""
+
+    episode_uuid: str
+    journal: str
+    # Of the entry, in the writer's own UTC offset.
+    valid_at: datetime
+    # With its first place only.
+    doubt: Doubt
+    n_places: int
+    # The entry's words around that place, and where in them it begins.
+    around: str = field(repr=False)
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Corrections:
     """What a person said about one entry; it outranks every reader."""
 
@@ -177,6 +210,8 @@ class ReadingOutcome:
     n_entities: int
     n_new: int
     n_known: int
+    # Names that wait for a person's word.
+    n_unsure: int = 0
     # False when the entry was saved again meanwhile and nothing was written.
     is_written: bool = True
 
@@ -313,6 +348,8 @@ class Status:
     worker: str = "nobody"
     # Something worth knowing that needs nothing done; empty as a rule.
     notice: str = ""
+    # Places in entries that readers were not sure of and that wait for a person's word.
+    unsure: int = 0
 
 
 @dataclass(frozen=True, slots=True)

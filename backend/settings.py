@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import re
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -25,6 +26,8 @@ SHIPPED_MODELS = CHECKOUT / "models"
 TAGGER_PATH = SHIPPED_MODELS / "charlie-tagger-v1.q8_0.gguf"
 TAGGER_HEAD_PATH = SHIPPED_MODELS / "charlie-tagger-v1.head.npz"
 EMBEDDING_PATH = SHIPPED_MODELS / "all-MiniLM-L6-v2.q8_0.gguf"
+# Annotated entries that a model can be tried on.
+GOLD_PATH = CHECKOUT / "optimizers" / "data" / "gold" / "tuning.jsonl"
 
 # Scheme, host (a name, or an IPv6 address in brackets), port, path; no name, password, query or fragment. Stricter
 # than the standard, so that no two libraries can disagree about which host is meant.
@@ -76,6 +79,8 @@ class Settings(BaseSettings):
     n_ctx_tokens: int = Field(default=4096, ge=2048, le=262_144)
     # Tokens an answer may take; an answer that reaches it is an error.
     max_answer_tokens: int = Field(default=1024, ge=16, le=32_768)
+    # Names that a reader is less sure of than this (0 to 1) wait for your word instead of becoming entities.
+    review_below: float = Field(default=0.5, ge=0, le=1)
     # Entries that the instruct model reads together.
     n_parallel: int = Field(default=4, ge=1, le=64)
     # Threads that decode.
@@ -212,6 +217,19 @@ def load_settings(**chosen: Any) -> Settings:
     except OSError as error:
         key, problem, source = "home", error.strerror or "cannot be read", _file_of(chosen)
     raise SettingsError(key, source, problem)
+
+
+def sources(settings: Settings) -> dict[str, str]:
+    """Where each setting's value comes from: "environment", "file" (charlie.toml) or "default"."""
+    environment = {name.upper() for name, value in os.environ.items() if value}
+    try:
+        written = tomllib.loads((settings.home / "charlie.toml").read_text("utf-8"))
+    except (OSError, ValueError):  # not there, or broken since it was read: whoever reads it next says so
+        written = {}
+    return {
+        key: "environment" if f"CHARLIE_{key.upper()}" in environment else "file" if key in written else "default"
+        for key in Settings.model_fields
+    }
 
 
 def is_loopback(host: str) -> bool:

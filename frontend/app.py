@@ -48,7 +48,7 @@ from frontend.state.calls import ask
 from frontend.state.draft_keeper import DraftKeeper
 from frontend.state.inbox import ChangeInbox
 from frontend.state.opening import Opening, Phase
-from frontend.state.wording import plural
+from frontend.state.wording import plural, undone
 
 if TYPE_CHECKING:
     from backend.services.runtime import Runtime
@@ -56,18 +56,14 @@ if TYPE_CHECKING:
 # Screens hear of changes at most this often, seconds.
 CHANGES_EVERY_S = 0.1
 _DEFAULT_THEME = "textual-dark"
+# Screens from which one can go to the others.
+_LISTS = ("home", "reader", "mentions")
 # Chosen for contrast on dark and on light backgrounds, and to be told apart by most colour-blind people.
 _ENTITY_COLOURS = {
     "entity-person": ("#7cb7ff", "#0b57b0"),
     "entity-place": ("#7fd88f", "#1f6f3a"),
     "entity-group": ("#ffb86b", "#9a4a00"),
     "entity-activity": ("#e59bff", "#8a1fa8"),
-}
-_UNDONE = {
-    "add": "The new entry is taken back.",
-    "edit": "The entry is as it was before.",
-    "delete": "The entry is back.",
-    "reject": "It is marked again.",
 }
 _log = logging.getLogger(__name__)
 
@@ -84,6 +80,8 @@ class CharlieApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark,f1", "help", "Help", show=False),
         Binding("u", "undo", "Undo", show=False),
+        Binding("v", "review", "Review", show=False),
+        Binding("s", "settings", "Settings", show=False),
     ]
 
     opening: var[Opening] = var(Opening(Phase.OPENING), init=False)
@@ -297,6 +295,20 @@ class CharlieApp(App[None]):
 
         self.push_screen(MentionsScreen(entity, journal))
 
+    def action_review(self) -> None:
+        """Opens the list of entries with something in them that is not sure."""
+        from frontend.screens.review import ReviewScreen
+
+        if self.screen.name in _LISTS:
+            self.push_screen(ReviewScreen())
+
+    def action_settings(self) -> None:
+        """Opens the settings and the models there are."""
+        from frontend.screens.settings import SettingsScreen
+
+        if self.screen.name in (*_LISTS, "review"):
+            self.push_screen(SettingsScreen())
+
     def edit_entry(self, uuid: str) -> None:
         """Fetches an entry and opens it in the editor."""
         self.ask(partial(self.runtime.journal.get, uuid), EntryFetched, latest_of="edit")
@@ -325,7 +337,7 @@ class CharlieApp(App[None]):
 
     @on(Undid)
     def _tell_undone(self, event: Undid) -> None:
-        self.notify(_UNDONE.get(event.kind, "There is nothing to undo."), markup=False)
+        self.notify(undone(event.kind), markup=False)
 
     def retry(self, uuid: str | None) -> None:
         """Has one entry, or all that were given up, read again."""
@@ -361,11 +373,13 @@ class CharlieApp(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the command palette offers."""
-        if screen.name in ("home", "reader", "mentions"):
+        if screen.name in (*_LISTS, "review"):
             yield SystemCommand("New entry", "Write about your day", self.open_editor)
             yield SystemCommand("Switch journal", "Choose another journal or begin one", self.choose_journal)
             yield SystemCommand("Undo", "Take the last change back", self.action_undo)
             yield SystemCommand("Retry", "Read again what was given up", partial(self.retry, None))
+            yield SystemCommand("Review", "Decide what readers were not sure of", self.action_review)
+            yield SystemCommand("Settings", "What is set, and which model reads", self.action_settings)
             yield SystemCommand("Sidebar", "Show or hide the connections of an entry", self.action_sidebar)
         yield SystemCommand("Theme", "Choose the colours", self.action_change_theme)
         yield SystemCommand("Help", "Every key", self.action_help)

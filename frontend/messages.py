@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from textual.message import Message
 
-from backend.domain import Change, Draft, Entity, Episode, Page, Status
+from backend.domain import Change, Doubt, Draft, Entity, Episode, Page, Status
+from frontend.state.doubts import Doubtful
 from frontend.state.entry import EntryView
+from frontend.state.settings_view import SettingsView
 
 
 class BackendOpened(Message):
@@ -148,6 +150,25 @@ class EntityRejected(Message):
         self.entity = entity
 
 
+class DoubtsArrived(Message):
+    """The entries that wait for the person's word."""
+
+    def __init__(self, doubtful: Doubtful) -> None:
+        super().__init__()
+        self.episodes = doubtful.episodes
+        self.has_more = doubtful.has_more
+
+
+class DoubtDecided(Message):
+    """The person said whether it is right."""
+
+    def __init__(self, uuid: str, doubt: Doubt, is_right: bool) -> None:
+        super().__init__()
+        self.uuid = uuid
+        self.doubt = doubt
+        self.is_right = is_right
+
+
 class JournalsArrived(Message):
     """The journals there are, with their number of entries."""
 
@@ -178,6 +199,39 @@ class Retried(Message):
     def __init__(self, count: int) -> None:
         super().__init__()
         self.count = count
+
+
+class SettingsArrived(Message):
+    """What is set, and the models on this machine."""
+
+    def __init__(self, view: SettingsView) -> None:
+        super().__init__()
+        self.view = view
+
+
+class ModelChosen(Message):
+    """New entries are read with this model from now on."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+
+class SelfTestProgressed(Message):
+    """How far a self-test is, in words. Posted from its thread."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__()
+        self.words = words
+
+
+class SelfTestEnded(Message):
+    """What a self-test comes to, line by line; `is_good` is None where it was stopped or could not be made."""
+
+    def __init__(self, words: Sequence[str], is_good: bool | None) -> None:
+        super().__init__()
+        self.words = tuple(words)
+        self.is_good = is_good
 
 
 class SettingKept(Message):

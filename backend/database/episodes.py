@@ -35,6 +35,11 @@ _DELETE = (
     "MATCH (e:Episode {uuid: $uuid}) SET e:Deleted, e.deleted_at = $now, e.revision = e.revision + 1 REMOVE e:Episode"
 )
 _RESTORE = "MATCH (e:Deleted {uuid: $uuid}) SET e:Episode, e.deleted_at = NULL REMOVE e:Deleted"
+# What waits for a person's word in an entry (see `review`) goes with it, comes back with it, and ends with its text.
+_WITHHOLD = "MATCH (:Deleted {uuid: $uuid})-[:PROPOSES]->(p:Proposal) SET p:Withheld REMOVE p:Proposal"
+_OFFER = "MATCH (:Episode {uuid: $uuid})-[:PROPOSES]->(p:Withheld) SET p:Proposal REMOVE p:Withheld"
+_FORGET_PROPOSALS = "MATCH (:Episode {uuid: $uuid})-[:PROPOSES]->(p:Proposal) DELETE p"
+_PURGE_PROPOSALS = "MATCH (d:Deleted)-[:PROPOSES]->(p) WHERE d.deleted_at < $before DELETE p"
 _DELETED = "MATCH (d:Deleted {uuid: $uuid}) RETURN d.revision AS revision"
 _PURGE = "MATCH (d:Deleted) WHERE d.deleted_at < $before WITH d, d.uuid AS uuid DELETE d RETURN uuid"
 # What only the purged entries named. Looks at every entity, so it runs only after something was purged.
@@ -119,6 +124,7 @@ class Episodes:
         with translated(), self._client.pipeline() as pipeline:
             self._ledger.drop(pipeline, uuid)
             cypher.queue(pipeline, journal, (_DELETE, {"uuid": uuid, "now": now_us()}))
+            cypher.queue(pipeline, journal, (_WITHHOLD, {"uuid": uuid}))
             self._record_undo(pipeline, journal, {"kind": "delete", "uuid": uuid, "was_pending": was_pending})
             pipeline.execute()
 
@@ -133,13 +139,16 @@ class Episodes:
             raise EpisodeNotFound(uuid)
         with translated(), self._client.pipeline() as pipeline:
             cypher.queue(pipeline, journal, (_RESTORE, {"uuid": uuid}))
+            cypher.queue(pipeline, journal, (_OFFER, {"uuid": uuid}))
             if is_pending:
                 self._ledger.put(pipeline, uuid, journal, revision=deleted[0]["revision"])
             pipeline.execute()
 
     def purge(self, journal: str, *, deleted_before: datetime) -> int:
         """Remove for good what was deleted before then, with what undo keeps of it; how many entries."""
-        records = cypher.write(self._client, journal, _PURGE, {"before": to_us(deleted_before)})
+        before = {"before": to_us(deleted_before)}
+        cypher.write(self._client, journal, _PURGE_PROPOSALS, before)
+        records = cypher.write(self._client, journal, _PURGE, before)
         uuids = {record["uuid"] for record in records}
         if uuids:
             cypher.write(self._client, journal, _SWEEP)
@@ -241,6 +250,8 @@ class Episodes:
             pipeline.multi()
             self._ledger.put(pipeline, after.uuid, after.journal, revision=after.revision)
             cypher.queue(pipeline, after.journal, (_EDIT, _params(after)))
+            if after.text != before.text:
+                cypher.queue(pipeline, after.journal, (_FORGET_PROPOSALS, {"uuid": after.uuid}))
             if change is not None:
                 self._record_undo(pipeline, after.journal, change)
             try:

@@ -5,14 +5,28 @@ from datetime import datetime
 
 import redis
 
-from backend.database import cypher, keys
+from backend.database import cypher, keys, review
 from backend.database.connection import translated
 from backend.database.episodes import from_us, now_us
-from backend.domain import Connection, Corrections, Entity, EntityType, Mention, Origin, Provenance, ResolvedEntity
+from backend.domain import (
+    Connection,
+    Corrections,
+    Doubt,
+    Entity,
+    EntityType,
+    Mention,
+    Origin,
+    Provenance,
+    ResolvedEntity,
+)
 
 _CORRECTIONS = (
     "MATCH (:Episode {uuid: $uuid})-[r:REJECTED]->(:Entity) RETURN r.surface AS surface, -1 AS start, -1 AS end "
-    "UNION ALL MATCH (:Episode {uuid: $uuid})-[m:MENTIONS {origin: 'person'}]->(:Entity) "
+    "UNION ALL MATCH (:Episode {uuid: $uuid})-[:PROPOSES]->(d:Dismissed) "
+    "RETURN d.surface AS surface, -1 AS start, -1 AS end "
+    # Those that the text has changed under keep no place free.
+    "UNION ALL MATCH (e:Episode {uuid: $uuid})-[m:MENTIONS {origin: 'person'}]->(:Entity) "
+    "WHERE substring(e.text, m.start, m.end - m.start) = m.surface "
     "RETURN m.surface AS surface, m.start AS start, m.end AS end"
 )
 _FORGET = "MATCH (:Episode {uuid: $uuid})-[m:MENTIONS {origin: 'reader'}]->(:Entity) DELETE m"
@@ -24,7 +38,9 @@ _NEW = (
 _WRITE = (
     # Asked again here: a person may have rejected something since the reading was begun.
     "MATCH (e:Episode {uuid: $uuid}) OPTIONAL MATCH (e)-[j:REJECTED]->(:Entity) WITH e, collect(j.surface) AS rejected "
-    "UNWIND $rows AS r WITH e, rejected, r WHERE NOT r.surface IN rejected MATCH (x:Entity {uuid: r.entity}) "
+    "OPTIONAL MATCH (e)-[:PROPOSES]->(d:Dismissed) WITH e, rejected, collect(d.surface) AS dismissed "
+    "UNWIND $rows AS r WITH e, rejected, dismissed, r WHERE NOT r.surface IN rejected AND NOT r.surface IN dismissed "
+    "MATCH (x:Entity {uuid: r.entity}) "
     "CREATE (e)-[:MENTIONS {start: r.start, end: r.end, surface: r.surface, confidence: r.confidence, "
     "reader: $reader, origin: 'reader'}]->(x)"
 )
@@ -84,8 +100,11 @@ class Mentions:
         provenance: Provenance,
         *,
         is_draft: bool,
+        unsure: Sequence[Doubt] = (),
     ) -> bool:
         """Replace what readers found in an entry, in one transaction; False when it was saved or removed meanwhile.
+
+        What they were not sure of waits for the person's word instead, in the place of what waited before.
 
         The ledger entry is watched: every save touches it, so nothing is written over a newer text.
         """
@@ -99,6 +118,8 @@ class Mentions:
                 former = [r["uuid"] for r in cypher.read(self._client, journal, _MENTIONED, {"uuid": uuid})]
                 pipeline.multi()
                 for statement in _statements(uuid, revision, entities, provenance, former, is_draft):
+                    cypher.queue(pipeline, journal, statement)
+                for statement in review.statements(uuid, unsure, provenance):
                     cypher.queue(pipeline, journal, statement)
                 if is_draft:
                     pipeline.hset(ledger_key, "drafted_revision", revision)

@@ -6,6 +6,7 @@
 (:Alias   {key})-[:OF]->(:Entity)                       what an entity goes by, in the form that is compared
 (:Episode)-[:MENTIONS {start, end, surface, confidence, reader, origin}]->(:Entity)
 (:Episode)-[:REJECTED {start, end, surface, confidence, reader, origin}]->(:Entity)   a person said: not this
+(:Episode)-[:PROPOSES]->(:Proposal {key, name, type, start, end, surface, confidence, reader})   see `review`
 
 A deleted entry carries the label Deleted in place of Episode and keeps its edges, so that undo is one step.
 Times are microseconds since 1970 UTC; `utc_offset_s` and `local_day` are the writer's own.

@@ -8,8 +8,9 @@ from backend.database.entities import Entities
 from backend.database.episodes import Episodes
 from backend.database.mentions import Mentions
 from backend.database.redis_ops import Ledger
+from backend.database.review import Review
 from backend.database.schema import Schema
-from backend.domain import Corrections, KnownName, Provenance, ResolvedEntity
+from backend.domain import Corrections, Doubt, KnownName, Provenance, ResolvedEntity
 
 
 class Stores:
@@ -20,6 +21,7 @@ class Stores:
         self.ledger = Ledger(client)
         self.episodes = Episodes(client, self.ledger)
         self.mentions = Mentions(client)
+        self.review = Review(client)
         self.entities = Entities(client)
 
     def known(self, journal: str, name_keys: Collection[str]) -> Sequence[KnownName]:
@@ -39,6 +41,9 @@ class Stores:
         provenance: Provenance,
         *,
         is_draft: bool,
+        unsure: Sequence[Doubt] = (),
     ) -> bool:
         """See `Mentions.write_reading`."""
-        return self.mentions.write_reading(uuid, journal, revision, entities, provenance, is_draft=is_draft)
+        return self.mentions.write_reading(
+            uuid, journal, revision, entities, provenance, is_draft=is_draft, unsure=unsure
+        )

@@ -1,4 +1,4 @@
-"""An entry becomes entities, in named steps: split, read, join, clean, verify, resolve, write.
+"""An entry becomes entities, in named steps: split, read, join, clean, verify, sift, resolve, write.
 
 The reader and the store are arguments, so that the optimizers run the same steps with no store at all.
 """
@@ -11,6 +11,7 @@ from typing import Protocol
 
 from backend.domain import (
     Corrections,
+    Doubt,
     EntityType,
     Episode,
     FoundEntity,
@@ -22,6 +23,7 @@ from backend.domain import (
     Span,
 )
 from backend.errors import Stopped
+from backend.graph.doubts import sift
 from backend.graph.names import clean_name, is_name, key_of
 from backend.graph.resolve import resolve
 from backend.graph.split import TextLimit, pieces
@@ -60,6 +62,7 @@ class Store(Protocol):
         provenance: Provenance,
         *,
         is_draft: bool,
+        unsure: Sequence[Doubt] = (),
     ) -> bool:
         """Replace the entry's reading in one transaction; False when it was saved or removed meanwhile."""
         ...
@@ -74,8 +77,11 @@ def extract_nodes(
     is_draft: bool,
     stopping: Callable[[], bool],
     limit: TextLimit | None = None,
+    review_below: float = 0.0,
 ) -> ReadingOutcome:
     """Read an entry and write what is in it; `revision` is the ledger's when the reading was begun.
+
+    Names that the reader is less sure of than `review_below` (0 to 1) wait for the person's word; see `sift`.
 
     A text over the reader's `limit` is read in pieces and joined; without one the reader takes any length.
 
@@ -88,12 +94,13 @@ def extract_nodes(
     corrections = store.corrections(episode.uuid, episode.journal)
     kept = respect(found, corrections)
     known = store.known(episode.journal, {key_of(entity.name) for entity in kept})
-    resolved = resolve(kept, known, lambda: str(uuids.uuid4()))
+    sure, unsure = sift(kept, known, review_below)
+    resolved = resolve(sure, known, lambda: str(uuids.uuid4()))
     is_written = store.write_reading(
-        episode.uuid, episode.journal, revision, resolved, reader.provenance, is_draft=is_draft
+        episode.uuid, episode.journal, revision, resolved, reader.provenance, is_draft=is_draft, unsure=unsure
     )
     n_new = sum(entity.is_new for entity in resolved)
-    return ReadingOutcome(len(resolved), n_new, len(resolved) - n_new, is_written)
+    return ReadingOutcome(len(resolved), n_new, len(resolved) - n_new, len(unsure), is_written)
 
 
 def read_text(

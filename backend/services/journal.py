@@ -14,6 +14,7 @@ from backend.domain import (
     Change,
     ChangeKind,
     Connection,
+    Doubt,
     Entity,
     EntityType,
     Episode,
@@ -35,7 +36,7 @@ _IMPORT = "import"
 class Undone:
     """What was taken back."""
 
-    # "add", "edit", "delete" or "reject".
+    # "add", "edit", "delete", "reject", "accept" or "dismiss".
     kind: str
     uuid: str
 
@@ -268,6 +269,17 @@ class JournalService:
             case "reject":
                 self._stores.mentions.unreject(uuid, name, change["entity"])
                 self._tell(ChangeKind.READ, uuid, name)
+            case "accept" | "dismiss":
+                self._take_word_back(name, change)
+                self._tell(ChangeKind.READ, uuid, name)
+
+    def _take_word_back(self, name: str, change: Mapping[str, Any]) -> None:
+        review, uuid = self._stores.review, change["uuid"]
+        doubt = Doubt(change["key"], change["name"], EntityType(change["type"]), ())
+        if change["kind"] == "accept":
+            review.unaccept(uuid, name, doubt, change["entity"], change["starts"])
+        else:
+            review.undismiss(uuid, name, doubt)
 
     def _take_edit_back(self, name: str, change: Mapping[str, Any]) -> None:
         while True:

@@ -43,6 +43,8 @@ _log = logging.getLogger(__name__)
 
 type Outcome = dict[str, object]
 ALREADY: Outcome = {"already_processed": True}
+# A day more or less of fourteen is nothing, and reading a long backlog is work.
+_LOOK_FOR_OLD_EVERY_S = 3600.0
 
 
 @dataclass(slots=True)
@@ -87,7 +89,7 @@ class ReadingService:
         self._stopping = stopping
         self._conditions = conditions(settings.run_dir)
         self._turn = threading.Lock()
-        self._retry_at_s = 0.0
+        self._retry_at_s = self._looks_again_s = 0.0
         # Why the instruct model may not be used whatever it could do; empty while it may.
         self._refused = ""
         # The weights file as it was when reading was paused.
@@ -269,6 +271,7 @@ class ReadingService:
                 is_draft=is_draft,
                 stopping=self._stopping,
                 limit=limit,
+                review_below=self._settings.review_below,
             )
 
     def _pause(self, entry: LedgerEntry, error: ReadingUnavailable) -> Outcome:

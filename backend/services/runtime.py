@@ -22,6 +22,7 @@ from backend.services.events import Events
 from backend.services.gate import WorkerGate
 from backend.services.journal import JournalService
 from backend.services.power import Typing
+from backend.services.review import ReviewService
 from backend.services.status import Board, snapshot
 from backend.settings import Settings, load_settings
 
@@ -42,6 +43,7 @@ _FOLLOWED = (
     "n_ctx_tokens",
     "n_parallel",
     "max_answer_tokens",
+    "review_below",
     "n_threads",
     "n_gpu_layers",
     "memory_override",
@@ -100,6 +102,7 @@ class Runtime:
         self.stores = Stores(self._client)
         self.events = Events(self._client)
         self.journal = JournalService(self.stores, self.events, self._enqueue, default_journal=settings.journal)
+        self.review = ReviewService(self.stores, self.events, self.journal)
         self._worker: Worker | None = None
         self._work: Work | None = None
         # Held while `_work` is made and while settings are taken up: the screen and the worker may ask at once, and

@@ -67,9 +67,9 @@ def snapshot(
     if state is None or (not is_own and state.pid != holder_pid):
         state = WorkerState(holder_pid or 0, NO_MODEL)
     worker = "nobody" if holder_pid is None else "this process" if holder_pid == own_pid else f"process {holder_pid}"
-    ledger = stores.ledger
+    ledger, names = stores.ledger, stores.schema.journals()
     return Status(
-        journals={name: stores.schema.n_episodes(name) for name in stores.schema.journals()},
+        journals={name: stores.schema.n_episodes(name) for name in names},
         pending=ledger.count(*PENDING),
         dead=ledger.count(EpisodeStatus.DEAD),
         model=state.model,
@@ -78,4 +78,5 @@ def snapshot(
         problem=state.problem,
         worker=worker,
         notice=notice,
+        unsure=sum(stores.review.count(name) for name in names),
     )

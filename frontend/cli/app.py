@@ -7,7 +7,7 @@ from typer.core import TyperGroup
 
 from backend.errors import CharlieError
 from backend.settings import shipped_version
-from frontend.cli import browse, doctor, entries, models, work
+from frontend.cli import browse, doctor, entries, models, review, work
 from frontend.cli.output import prepare_streams, print_error, print_text
 
 
@@ -60,3 +60,4 @@ app.command(epilog="Example: charlie work --drain")(work.work)
 app.command(epilog="Example: charlie status --json")(work.status)
 app.command(epilog="Example: charlie doctor")(doctor.doctor)
 app.add_typer(models.app, name="models")
+app.add_typer(review.app, name="review")

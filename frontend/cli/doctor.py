@@ -1,6 +1,7 @@
 """The command that says what works on this machine."""
 
 import sys
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -8,16 +9,29 @@ from rich.text import Text
 
 from backend.services.doctor import Check, examine
 from backend.text import for_terminal
-from frontend.cli import options
+from frontend.cli import options, self_test
 from frontend.cli.output import print_json, print_text
 from frontend.cli.session import settings
 
 
-def doctor(as_json: options.AsJson = False) -> None:
-    """Say what works on this machine.
+def doctor(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="Have this model read a dozen entries: one of 'charlie models list', a path, 'tagger' or 'server'.",
+        ),
+    ] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Say what works on this machine, or with --model how good and how quick a model is on it.
 
     The exit status is 1 when something is broken.
     """
+    if model is not None:
+        self_test.try_model(model, as_json=as_json)
+        return
     checks: list[Check] = []
     for check in examine(settings()):
         checks.append(check)

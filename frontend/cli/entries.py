@@ -17,6 +17,8 @@ _UNDONE = {
     "edit": "the entry is as it was before the edit",
     "delete": "the entry is back",
     "reject": "the name counts again",
+    "accept": "the name waits for your word again",
+    "dismiss": "the name waits for your word again",
 }
 
 
@@ -81,7 +83,7 @@ def delete(uuid: options.Uuid, as_json: options.AsJson = False) -> None:
 def undo(journal: options.Journal = None, as_json: options.AsJson = False) -> None:
     """Take the last change back.
 
-    That is an add, an edit, a delete or a reject.
+    That is an add, an edit, a delete, a reject, or a word on what was not sure.
     """
     with opened() as runtime:
         undone = runtime.journal.undo(journal)

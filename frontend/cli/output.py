@@ -168,4 +168,5 @@ def status_json(status: Status) -> dict[str, Json]:
         "worker": status.worker,
         "reading": status.reading_uuid,
         "problem": status.problem,
+        "unsure": status.unsure,
     }

@@ -47,6 +47,8 @@ def status(as_json: options.AsJson = False) -> None:
     for name, count in found.journals.items():
         print_text(f"{name}: {count:,} {'entry' if count == 1 else 'entries'}")
     print_text(f"{found.pending:,} waiting, {found.dead:,} given up")
+    if found.unsure:
+        print_text(f"{found.unsure:,} not sure: 'charlie review' lists them")
     model = found.model
     held = ""
     if model.state is not ModelState.UNLOADED:

@@ -18,6 +18,7 @@ _KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("e", "edit it"),
             ("d", "delete it (u brings it back)"),
             ("u", "undo the last change"),
+            ("v", "decide what readers were not sure of"),
             ("r", "read again what was given up"),
             ("D", "continue a draft that was never saved"),
             ("j k, arrows", "move; g and G: newest and oldest"),
@@ -38,6 +39,7 @@ _KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("tab", "between the text and its connections"),
             ("enter", "entries that mention the connection"),
             ("x", "this is not an entity here"),
+            ("a", "what is unsure is right (x: it is nothing)"),
             ("n p", "next and previous entry"),
             ("b", "show or hide the connections"),
             ("escape", "back"),
@@ -46,6 +48,7 @@ _KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
         "Everywhere",
         (
+            ("s", "settings: which model reads, and how well"),
             ("ctrl+p", "commands: journals, themes and more"),
             ("?", "this page (f1 while writing)"),
             ("ctrl+q", "quit"),

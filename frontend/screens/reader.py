@@ -10,38 +10,22 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Markdown, OptionList, Static
 
-from backend.domain import ChangeKind, Entity, EpisodeStatus, Status
-from frontend.messages import ChangesSeen, EntityRejected, EntryArrived, EntryDeleted, EntryMissing
+from backend.domain import ChangeKind, EpisodeStatus, Status
+from frontend.messages import ChangesSeen, DoubtDecided, EntityRejected, EntryArrived, EntryDeleted, EntryMissing
+from frontend.screens import reader_hints
 from frontend.screens.base import CharlieScreen
 from frontend.state.cells import one_line
-from frontend.state.days import moment_in_words
-from frontend.state.entry import EntryView, load_entry, standing
+from frontend.state.entry import EntryView, heading, load_entry, standing
 from frontend.state.wording import plural
 from frontend.widgets.connections import Connections
 from frontend.widgets.entry_body import EntryBody
-from frontend.widgets.key_hints import Hint, KeyHints
+from frontend.widgets.key_hints import KeyHints
 from frontend.widgets.marked import MarkedMarkdown
 from frontend.widgets.status_line import StatusLine
 from frontend.widgets.title_bar import TitleBar
 
 # Narrower than this there is no room for the connections beside the text: they take its place.
 _NARROW_CELLS = 64
-_HINTS: tuple[Hint, ...] = (
-    ("escape", "back", "screen.back"),
-    ("tab", "connections", "screen.connections"),
-    ("e", "edit", "screen.edit"),
-    ("d", "delete", "screen.delete"),
-    ("n", "next", "screen.step(1)"),
-    ("p", "previous", "screen.step(-1)"),
-    ("?", "help", "app.help"),
-)
-_HINTS_CONNECTIONS: tuple[Hint, ...] = (
-    ("escape", "back", "screen.back"),
-    ("enter", "entries mentioning it", "screen.mentions"),
-    ("x", "not an entity here", "screen.reject"),
-    ("u", "undo", "app.undo"),
-    ("tab", "text", "screen.connections"),
-)
 
 
 class ReaderScreen(CharlieScreen):
@@ -54,6 +38,7 @@ class ReaderScreen(CharlieScreen):
         Binding("r", "retry", "Retry"),
         Binding("n", "step(1)", "Next"),
         Binding("p", "step(-1)", "Previous"),
+        Binding("a", "accept", "It is right"),
         Binding("x", "reject", "Not an entity here"),
         Binding("b", "sidebar", "Sidebar"),
         Binding("tab", "connections", "Connections"),
@@ -77,7 +62,7 @@ class ReaderScreen(CharlieScreen):
                 yield Static(id="standing", markup=False)
                 yield Connections(id="connections")
         yield StatusLine(id="status")
-        yield KeyHints(_HINTS)
+        yield KeyHints(reader_hints.IN_TEXT)
 
     def on_mount(self) -> None:
         self._body = self.query_one(EntryBody)
@@ -95,7 +80,7 @@ class ReaderScreen(CharlieScreen):
         self._show_sidebar()
 
     def _load(self) -> None:
-        load = partial(load_entry, self.charlie.runtime.journal, self._uuid)
+        load = partial(load_entry, self.charlie.runtime.journal, self.charlie.runtime.review, self._uuid)
         self.ask(load, EntryArrived, partial(EntryMissing, self._uuid), latest_of="entry")
 
     # What is shown
@@ -108,18 +93,14 @@ class ReaderScreen(CharlieScreen):
         is_first = self._view is None or self._view.episode.uuid != view.episode.uuid
         self._view = view
         words = plural(len(view.episode.text.split()), "word")
-        self.query_one(TitleBar).show(self._title_of(view), words)
-        self._connections.show(view.connections)
+        self.query_one(TitleBar).show(heading(view), words)
+        self._connections.show(view.connections, view.doubts)
         self._show_standing()
         self._show_sidebar()
-        await self._body.show(view.episode.text, view.connections)
+        await self._body.show(view.episode.text, view.connections, view.doubts)
+        self._follow_cursor()
         if is_first:
             self._body.go_to_top()
-
-    @staticmethod
-    def _title_of(view: EntryView) -> str:
-        moment = moment_in_words(view.episode.valid_at)
-        return f"{view.episode.title} · {moment}" if view.episode.title.strip() else moment
 
     @on(EntryMissing)
     def _tell_missing(self, event: EntryMissing) -> None:
@@ -153,16 +134,17 @@ class ReaderScreen(CharlieScreen):
     def on_descendant_focus(self) -> None:
         self._is_beside = self.focused is self._connections
         self._show_sidebar()
-        self.query_one(KeyHints).show(_HINTS_CONNECTIONS if self._is_beside else _HINTS)
-        selected = self._connections.selected if self._is_beside else None
-        self._body.emphasise(selected.uuid if selected else "")
+        self._follow_cursor()
 
     # Connections
 
     @on(OptionList.OptionHighlighted)
-    def _emphasise(self, event: OptionList.OptionHighlighted) -> None:
-        if self.focused is self._connections:
-            self._body.emphasise(event.option.id or "")
+    def _follow_cursor(self) -> None:
+        """The keys and the marks that go with the line under the cursor."""
+        beside = reader_hints.ON_DOUBT if self._connections.selected_doubt else reader_hints.ON_CONNECTION
+        self.query_one(KeyHints).show(beside if self._is_beside else reader_hints.IN_TEXT)
+        option = self._connections.highlighted_option if self._is_beside else None
+        self._body.emphasise((option.id if option else "") or "")
 
     @on(OptionList.OptionSelected)
     def _open_mentions(self) -> None:
@@ -194,16 +176,35 @@ class ReaderScreen(CharlieScreen):
         if entity is not None and self._view is not None:
             self.charlie.open_mentions(entity, self._view.episode.journal)
 
+    def action_accept(self) -> None:
+        """Says that the selected doubt is right; undo takes it back."""
+        self._decide(is_right=True)
+
     def action_reject(self) -> None:
-        """Says that the selected entity is none here; undo takes it back."""
+        """Says that the selected entity or doubt is none here; undo takes it back."""
         entity = self._connections.selected
         if entity is not None and self.focused is self._connections:
             reject = partial(self.charlie.runtime.journal.reject, self._uuid, entity.uuid)
             self.ask(reject, lambda _: EntityRejected(self._uuid, entity))
+        self._decide(is_right=False)
+
+    def _decide(self, *, is_right: bool) -> None:
+        doubt, review, uuid = self._connections.selected_doubt, self.charlie.runtime.review, self._uuid
+        if doubt is not None and self.focused is self._connections:
+            decide = partial(review.accept if is_right else review.dismiss, uuid, doubt)
+            self.ask(decide, lambda _: DoubtDecided(uuid, doubt, is_right))
 
     @on(EntityRejected)
     def _tell_rejected(self, event: EntityRejected) -> None:
-        self.say(f"{_short(event.entity)} is not marked here any more. Press u to take that back.")
+        self._tell_said(event.entity.name, is_right=False)
+
+    @on(DoubtDecided)
+    def _tell_decided(self, event: DoubtDecided) -> None:
+        self._tell_said(event.doubt.name, is_right=event.is_right)
+
+    def _tell_said(self, name: str, *, is_right: bool) -> None:
+        became = "counts here now" if is_right else "is not marked here any more"
+        self.say(f"{one_line(name)[:40]} {became}. Press u to take that back.")
         self._load()
 
     # The entry
@@ -242,7 +243,3 @@ class ReaderScreen(CharlieScreen):
     def action_sidebar(self) -> None:
         """Shows or hides the connections."""
         self.charlie.action_sidebar()
-
-
-def _short(entity: Entity) -> str:
-    return one_line(entity.name)[:40]

@@ -3,10 +3,22 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from backend.domain import Connection, Entity, Episode, EpisodeStatus, EpisodeSummary, LedgerEntry, PageCursor, Status
+from backend.domain import (
+    Connection,
+    Doubt,
+    Entity,
+    Episode,
+    EpisodeStatus,
+    EpisodeSummary,
+    LedgerEntry,
+    PageCursor,
+    Status,
+)
+from frontend.state.days import moment_in_words
 
 if TYPE_CHECKING:
     from backend.services.journal import JournalService
+    from backend.services.review import ReviewService
 
 # Of a quoted line, at most so much before the words it is quoted for.
 _LEAD_CHARS = 40
@@ -21,6 +33,8 @@ class EntryView:
     # None once it has been read.
     ledger: LedgerEntry | None
     connections: tuple[Connection, ...]
+    # What readers were not sure of and waits for the person's word.
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def is_drafted(self) -> bool:
@@ -36,8 +50,8 @@ class QuotedPage:
     next: PageCursor | None
 
 
-def load_entry(journal: "JournalService", uuid: str) -> EntryView:
-    """The entry and its connections.
+def load_entry(journal: "JournalService", review: "ReviewService", uuid: str) -> EntryView:
+    """The entry, its connections and its doubts.
 
     Raises:
         EpisodeNotFound: it was deleted meanwhile.
@@ -49,7 +63,14 @@ def load_entry(journal: "JournalService", uuid: str) -> EntryView:
         status=ledger.status if ledger else EpisodeStatus.DONE,
         ledger=ledger,
         connections=journal.connections(uuid),
+        doubts=review.of(uuid),
     )
+
+
+def heading(view: EntryView) -> str:
+    """The title that was given, and when it was."""
+    moment = moment_in_words(view.episode.valid_at)
+    return f"{view.episode.title} · {moment}" if view.episode.title.strip() else moment
 
 
 def standing(view: EntryView, status: Status | None) -> str:
@@ -58,7 +79,7 @@ def standing(view: EntryView, status: Status | None) -> str:
         reason = view.ledger.reason if view.ledger else ""
         return f"Given up{': ' + reason if reason else ''}. Press r to try again."
     if view.status is EpisodeStatus.DONE:
-        return "" if view.connections else "Read: nothing was found in it."
+        return "" if view.connections or view.doubts else "Read: nothing was found in it."
     if status is not None and status.problem:
         return f"Waiting: {status.problem}"
     if status is not None and status.reading_uuid == view.episode.uuid:

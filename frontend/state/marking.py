@@ -5,9 +5,9 @@ So the rendered text is, nearly, a subsequence of the source.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from backend.domain import Connection, EntityType
+from backend.domain import Connection, Doubt, EntityType
 
 _BREAKS = {ord("\n"): " "}
 
@@ -19,23 +19,31 @@ class Mark:
     start: int
     end: int
     type: EntityType
+    # Of the entity, or of what waits for the person's word (see `doubt_id`).
     entity_uuid: str
+    is_unsure: bool = False
 
 
-def marks_of(connections: Sequence[Connection], n_chars: int) -> tuple[Mark, ...]:
-    """All mentions as marks in order, without those that overlap an earlier one or exceed the text."""
-    marks = sorted(
-        (
-            Mark(mention.start, mention.end, connection.entity.type, connection.entity.uuid)
-            for connection in connections
-            for mention in connection.mentions
-            if 0 <= mention.start < mention.end <= n_chars
-        ),
-        key=lambda mark: (mark.start, -mark.end),
+def doubt_id(doubt: Doubt) -> str:
+    """What tells a doubt of an entry from the others and from every entity."""
+    return f"?{doubt.type.value}:{doubt.key}"
+
+
+def marks_of(connections: Sequence[Connection], n_chars: int, doubts: Sequence[Doubt] = ()) -> tuple[Mark, ...]:
+    """All mentions and doubts as marks in order, without those that overlap an earlier one or exceed the text."""
+    marks = [
+        Mark(mention.start, mention.end, connection.entity.type, connection.entity.uuid)
+        for connection in connections
+        for mention in connection.mentions
+    ]
+    marks += (
+        Mark(span.start, span.end, doubt.type, doubt_id(doubt), is_unsure=True)
+        for doubt in doubts
+        for span in doubt.spans
     )
     kept: list[Mark] = []
-    for mark in marks:
-        if not kept or mark.start >= kept[-1].end:
+    for mark in sorted(marks, key=lambda mark: (mark.start, mark.is_unsure, -mark.end)):
+        if 0 <= mark.start < mark.end <= n_chars and (not kept or mark.start >= kept[-1].end):
             kept.append(mark)
     return tuple(kept)
 
@@ -58,7 +66,7 @@ def place(source: str, rendered: str, marks: Sequence[Mark]) -> tuple[Mark, ...]
             end = start + len(surface)
         if start < 0:
             continue
-        placed.append(Mark(start, end, mark.type, mark.entity_uuid))
+        placed.append(replace(mark, start=start, end=end))
         cursor = end
     return tuple(placed)
 

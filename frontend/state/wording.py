@@ -2,6 +2,14 @@
 
 from backend.domain import ModelState, ModelStatus, Status
 
+_UNDONE = {
+    "add": "The new entry is taken back.",
+    "edit": "The entry is as it was before.",
+    "delete": "The entry is back.",
+    "reject": "It is marked again.",
+    "accept": "It waits for your word again.",
+    "dismiss": "It waits for your word again.",
+}
 _READERS = {"tagger": "tagger", "llm": "language model"}
 
 
@@ -16,6 +24,8 @@ def activity(status: Status) -> str:
         parts.append("All read" if any(status.journals.values()) and not status.dead else "")
     if status.dead:
         parts.append(f"{status.dead:,} given up (r)")
+    if status.unsure:
+        parts.append(f"{status.unsure:,} unsure (v)")
     parts.append(status.notice)
     return " · ".join(part for part in parts if part)
 
@@ -64,3 +74,8 @@ def holdings(n_entries: int, n_drafts: int) -> str:
     drafts = f"{plural(n_drafts, 'unsaved draft')}: press D to continue" if n_drafts else ""
     entries = plural(n_entries, "entry", "entries") if n_entries else ""
     return " · ".join(part for part in (drafts, entries) if part)
+
+
+def undone(kind: str) -> str:
+    """What was taken back, by the kind of change; empty for none."""
+    return _UNDONE.get(kind, "There is nothing to undo.")

@@ -10,7 +10,7 @@ from textual.containers import VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
 
-from backend.domain import Connection
+from backend.domain import Connection, Doubt
 from frontend.state.marking import Mark, marks_of
 from frontend.widgets.journal_area import JournalArea
 from frontend.widgets.marked import MarkedMarkdown
@@ -46,10 +46,10 @@ class EntryBody(Widget):
     def compose(self) -> ComposeResult:
         yield Page()
 
-    async def show(self, text: str, connections: Sequence[Connection]) -> None:
-        """Shows a text whole, with its connections marked unless it is very long."""
+    async def show(self, text: str, connections: Sequence[Connection], doubts: Sequence[Doubt] = ()) -> None:
+        """Shows a text whole, with its connections and doubts marked unless it is very long."""
         is_new, self._text = text != self._text, text
-        marks = marks_of(connections, len(text))
+        marks = marks_of(connections, len(text), doubts)
         if not is_costly(text):
             await self._show_laid_out(text, marks)
         elif is_new:

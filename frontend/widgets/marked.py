@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -106,7 +107,7 @@ class MarkedMarkdown(Markdown):
         content = block._token_to_content(inline)
         start, end = lines[min(span[0], len(lines) - 1)], lines[min(span[1], len(lines) - 1)]
         inside = [
-            Mark(mark.start - start, mark.end - start, mark.type, mark.entity_uuid)
+            replace(mark, start=mark.start - start, end=mark.end - start)
             for mark in self._marks
             if start <= mark.start and mark.end <= end
         ]
@@ -116,8 +117,10 @@ class MarkedMarkdown(Markdown):
     def _with_marks(self, content: Content, marks: Sequence[Mark]) -> Content:
         spans = list(content.spans)
         for mark in marks:
-            look = f"{style_of(mark.type)} " + ("bold reverse" if mark.entity_uuid == self._emphasised else "underline")
-            spans.append(Span(mark.start, mark.end, look))
+            # In a shape of its own, for those who do not see the colours: what is sure is underlined.
+            shape = "italic" if mark.is_unsure else "underline"
+            look = "bold reverse" if mark.entity_uuid == self._emphasised else shape
+            spans.append(Span(mark.start, mark.end, f"{style_of(mark.type)} {look}"))
             spans.append(Span(mark.start, mark.end, Style.from_meta({_ENTITY: mark.entity_uuid})))
         return Content(content.plain, spans=spans)
 

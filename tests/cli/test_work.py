@@ -15,7 +15,7 @@ def test_status_has_the_documented_fields(charlie_json: CharlieJson) -> None:
     charlie_json("add", "Coffee with Sarah.")
     status = charlie_json("status")
     assert (status["journals"], status["pending"], status["dead"]) == ({"default": 1}, 1, 0)
-    assert set(status) == {"journals", "pending", "dead", "model", "reader", "worker", "reading", "problem"}
+    assert set(status) == {"journals", "pending", "dead", "model", "reader", "worker", "reading", "problem", "unsure"}
     model = status["model"]
     assert set(model) >= {"state", "name", "kind", "loads", "resident_mb", "context_tokens", "parallel"}
     # Nothing is in work.

@@ -7,6 +7,7 @@ import pytest
 
 from backend.domain import (
     Corrections,
+    Doubt,
     EntityType,
     Episode,
     FoundEntity,
@@ -53,6 +54,7 @@ class Shelf:
         self.names = known
         self.said = corrections or Corrections()
         self.written: list[tuple[int, tuple[ResolvedEntity, ...], bool]] = []
+        self.unsure: tuple[Doubt, ...] = ()
 
     def known(self, journal: str, name_keys: Collection[str]) -> Sequence[KnownName]:
         """Those asked for."""
@@ -71,9 +73,11 @@ class Shelf:
         provenance: Provenance,
         *,
         is_draft: bool,
+        unsure: Sequence[Doubt] = (),
     ) -> bool:
         """Kept for the test to see."""
         self.written.append((revision, tuple(entities), is_draft))
+        self.unsure = tuple(unsure)
         return True
 
 

@@ -52,7 +52,8 @@ def test_bell_rings_a_few_times_a_second() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(pull, range(4)))
-    assert told == [READING] * 2
+    assert told == [READING] * len(told)
+    assert 1 <= len(told) <= 2
 
 
 def test_slow_listener_holds_up_nobody_else() -> None:

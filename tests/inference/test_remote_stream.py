@@ -199,6 +199,9 @@ def test_lines_may_be_cut_anywhere() -> None:
         assert stream.is_whole
         assert json.dumps(stream.completion()["choices"][0]["message"]) == json.dumps({"content": "na\u00efve Ann"})
     assert counted == [1, 2, 3]
+    alone = EventStream()
+    alone.feed(delta("Ann", "stop") + event(usage={"completion_tokens": 1}) + DONE)
+    assert alone.completion()["usage"] == {"completion_tokens": 1}
     with pytest.raises(StreamGarbled) as caught:
         EventStream().feed(b"Dear diary\n")
     assert "diary" not in str(caught.value) + repr(caught.value.__context__)

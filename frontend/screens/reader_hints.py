@@ -1,0 +1,27 @@
+"""The keys that serve in the reader, by where the cursor is."""
+
+from frontend.widgets.key_hints import Hint
+
+IN_TEXT: tuple[Hint, ...] = (
+    ("escape", "back", "screen.back"),
+    ("tab", "connections", "screen.connections"),
+    ("e", "edit", "screen.edit"),
+    ("d", "delete", "screen.delete"),
+    ("n", "next", "screen.step(1)"),
+    ("p", "previous", "screen.step(-1)"),
+    ("?", "help", "app.help"),
+)
+ON_CONNECTION: tuple[Hint, ...] = (
+    ("escape", "back", "screen.back"),
+    ("enter", "entries mentioning it", "screen.mentions"),
+    ("x", "not an entity here", "screen.reject"),
+    ("u", "undo", "app.undo"),
+    ("tab", "text", "screen.connections"),
+)
+ON_DOUBT: tuple[Hint, ...] = (
+    ("escape", "back", "screen.back"),
+    ("a", "it is right", "screen.accept"),
+    ("x", "it is nothing", "screen.reject"),
+    ("u", "undo", "app.undo"),
+    ("tab", "text", "screen.connections"),
+)

@@ -1,0 +1,156 @@
+"""What the settings screen shows and does. Blocking: for a thread."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from backend.domain import ModelState
+from backend.errors import Stopped
+from backend.settings import Settings, sources
+
+if TYPE_CHECKING:
+    from backend.services.models import ListedModel
+    from backend.services.runtime import Runtime
+    from backend.services.self_test import Progress
+    from backend.services.verdict import SelfTest
+
+# Those that a person changes, in the order of how likely; README lists all.
+SHOWN = (
+    "journal",
+    "theme",
+    "review_below",
+    "llm_path",
+    "llm_url",
+    "llm_model",
+    "llm_api_key",
+    "allow_remote",
+    "worker",
+    "n_ctx_tokens",
+    "n_parallel",
+    "n_threads",
+    "n_gpu_layers",
+    "max_loaded",
+    "min_free_memory_mb",
+    "memory_override",
+    "keep_loaded",
+    "pause_on_battery",
+    "load_while_typing",
+    "keep_deleted_days",
+    "home",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SettingLine:
+    """One setting."""
+
+    key: str
+    # As charlie.toml would have it; "none" for nothing; a secret only says that it is set.
+    value: str
+    # "default", "file" or "environment".
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLine:
+    """One model that can read, on this machine or behind the server that is set."""
+
+    # What `charlie models use` and the self-test call it.
+    choice: str
+    name: str
+    is_active: bool
+    # Size, memory, and why it cannot be used.
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsView:
+    """What is set and what can read, as of one moment."""
+
+    values: tuple[SettingLine, ...]
+    models: tuple[ModelLine, ...]
+
+
+def load_settings_view(runtime: "Runtime") -> SettingsView:
+    """The settings that this Charlie goes by, and the models there are.
+
+    Raises:
+        SettingsError: the catalogue of models is malformed.
+    """
+    from backend.services.models import list_models  # 60 ms that no other screen needs
+
+    settings = runtime.settings
+    where = sources(settings)
+    values = (SettingLine(key, _value(getattr(settings, key)), where[key]) for key in SHOWN)
+    here = [model for model in list_models(settings) if model.path and model.kind in ("tagger", "llm")]
+    return SettingsView(tuple(values), (*_server(settings), *(_model(model) for model in here)))
+
+
+def choose(runtime: "Runtime", choice: str) -> str:
+    """Have this model read new entries, as `charlie models use` does; its name. Takes the time of a load.
+
+    Raises:
+        SettingsError, InferenceError: it cannot be used; nothing is changed.
+    """
+    from backend.services.models import use_model  # as above
+
+    name = use_model(runtime.settings, choice).name
+    runtime.follow_settings()
+    return name
+
+
+def try_model(
+    runtime: "Runtime", choice: str, *, on_progress: Callable[[str], None], stopping: Callable[[], bool]
+) -> "SelfTest | None":
+    """The self-test of a model; None when it was stopped. `on_progress` gets words, in this thread.
+
+    Raises:
+        SettingsError, InferenceError: it cannot be tried.
+        StorageError: the database does not answer.
+    """
+    from backend.services.self_test import run_self_test  # as above
+
+    n_journal, model = sum(runtime.journal.journals().values()), runtime.status().model
+    is_held = model.kind == "llm" and model.state is not ModelState.UNLOADED
+    try:
+        return run_self_test(
+            runtime.settings,
+            choice,
+            n_journal=n_journal,
+            held=model.name if is_held else "",
+            on_progress=lambda progress: on_progress(_in_words(progress)),
+            stopping=stopping,
+        )
+    except Stopped:
+        return None
+
+
+def _in_words(progress: "Progress") -> str:
+    from backend.services.verdict import duration  # with the self-test
+
+    left = f", about {duration(progress.seconds_left)} left" if progress.seconds_left else ""
+    doing = progress.doing.capitalize()
+    return f"{doing} {progress.done} of {progress.of}{left} …" if progress.done else f"{doing} …"
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, SecretStr):
+        return "set"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _server(settings: Settings) -> tuple[ModelLine, ...]:
+    if settings.llm_url is None:
+        return ()
+    return (ModelLine("server", settings.llm_model or "server", True, settings.llm_url),)
+
+
+def _model(model: "ListedModel") -> ModelLine:
+    about = f"{model.size_bytes / 2**20:,.0f} MB, needs {model.need_bytes / 2**20:,.0f} MB of memory"
+    is_tagger = model.kind == "tagger"
+    about = "comes with Charlie, milliseconds an entry" if is_tagger else model.problem or about
+    return ModelLine("tagger" if is_tagger else str(model.path), model.name, model.is_active, about)

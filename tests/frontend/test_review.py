@@ -1,0 +1,210 @@
+"""What readers were not sure of, in the reader and in the list of its own, through the real screens."""
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+from textual.app import App
+from textual.widgets import OptionList
+
+from backend.domain import (
+    Connection,
+    Doubt,
+    Entity,
+    EntityType,
+    Mention,
+    ModelState,
+    ModelStatus,
+    Origin,
+    Provenance,
+    ReaderKind,
+    Span,
+    Status,
+)
+from backend.graph.names import key_of
+from backend.services.runtime import Runtime
+from frontend.app import CharlieApp
+from frontend.state.marking import doubt_id, marks_of
+from frontend.state.wording import activity
+from frontend.widgets.connections import MOST_DOUBTS, Connections
+
+Shown = Callable[[App[None]], str]
+Until = Callable[[Callable[[], object]], Awaitable[None]]
+SIZE = (110, 34)
+TEXT = "# A day out\n\nWith **Juno** to Wend, and Juno slept.\n"
+TAGGER = Provenance(ReaderKind.TAGGER, "0123", "")
+
+
+def _add(runtime: Runtime, text: str, *names: str) -> str:
+    """An entry that was read by someone who was not sure of these names."""
+    uuid = runtime.journal.add(text)
+    unsure = []
+    for name in names:
+        spans = tuple(Span(at.start(), at.end(), name, 0.25) for at in re.finditer(name, text))
+        unsure.append(Doubt(key_of(name), name, EntityType.PERSON, spans))
+    write = runtime.stores.write_reading
+    assert write(uuid, "default", 1, (), TAGGER, is_draft=False, unsure=unsure)
+    assert runtime.stores.ledger.finish(uuid, 1)
+    return uuid
+
+
+def _said(app: CharlieApp) -> str:
+    """The notices that are shown."""
+    return " ".join(notice.message for notice in app._notifications)
+
+
+def _looks(app: CharlieApp, mark: str) -> list[tuple[str, bool, bool]]:
+    """The words that carry a mark, and whether they are underlined and italic."""
+    return [
+        (segment.text, bool(segment.style.underline), bool(segment.style.italic))
+        for strip in app.screen._compositor.render_strips()
+        for segment in strip
+        if segment.style and segment.style.meta.get("entity") == mark
+    ]
+
+
+@pytest.fixture
+def uuid(runtime: Runtime) -> str:
+    """An entry in which two names wait."""
+    return _add(runtime, TEXT, "Juno", "Wend")
+
+
+async def test_what_is_unsure_looks_different_and_is_listed_below(
+    app: CharlieApp, runtime: Runtime, uuid: str, shown: Shown, until: Until
+) -> None:
+    """Italic and not underlined at each of its places; in the list with its type and how sure; the home says so too."""
+    runtime.review.accept(uuid, runtime.review.of(uuid)[1])
+    wend = runtime.journal.connections(uuid)[0].entity.uuid
+    juno = doubt_id(runtime.review.of(uuid)[0])
+    async with app.run_test(size=SIZE) as pilot:
+        await until(lambda: "2 unsure (v)" in shown(app))
+        await pilot.press("enter")
+        await until(lambda: "? Unsure" in shown(app) and "person 25%" in shown(app))
+        assert _looks(app, juno) == [("Juno", False, True)] * 2
+        assert _looks(app, wend) == [("Wend", True, False)]
+
+
+async def test_doubts_are_decided_with_two_keys(
+    app: CharlieApp, runtime: Runtime, uuid: str, shown: Shown, until: Until
+) -> None:
+    """The key a accepts, the cursor goes on to the next, x dismisses it, u takes one back after the other."""
+    async with app.run_test(size=SIZE) as pilot:
+        app.open_reader(uuid)
+        await until(lambda: "? Unsure" in shown(app))
+        await pilot.press("tab")
+        await until(lambda: "a it is right" in shown(app))
+        await pilot.press("a")
+        await until(lambda: "■ People" in shown(app) and "Juno counts here now" in _said(app))
+        connections = app.screen.query_one(Connections)
+        await until(lambda: (doubt := connections.selected_doubt) is not None and doubt.name == "Wend")
+        await pilot.press("x")
+        await until(lambda: "? Unsure" not in shown(app))
+        assert [c.entity.name for c in runtime.journal.connections(uuid)] == ["Juno"]
+        assert runtime.review.of(uuid) == ()
+        await pilot.press("u")
+        await until(lambda: "? Unsure" in shown(app) and len(runtime.review.of(uuid)) == 1)
+        await pilot.press("u")
+        await until(lambda: "■ People" not in shown(app) and len(runtime.review.of(uuid)) == 2)
+
+
+async def test_the_keys_decide_nothing_away_from_a_doubt(
+    app: CharlieApp, runtime: Runtime, uuid: str, shown: Shown, until: Until
+) -> None:
+    """While the text has the keys, and on a sure connection, a does nothing."""
+    async with app.run_test(size=SIZE) as pilot:
+        app.open_reader(uuid)
+        await until(lambda: "? Unsure" in shown(app))
+        await pilot.press("a", "x")
+        runtime.review.accept(uuid, runtime.review.of(uuid)[0])
+        await until(lambda: "■ People" in shown(app))
+        await pilot.press("tab", "a")
+        await until(lambda: "x not an entity here" in shown(app))
+        assert [doubt.name for doubt in runtime.review.of(uuid)] == ["Wend"]
+
+
+async def test_what_another_window_decided_is_said(
+    app: CharlieApp, runtime: Runtime, uuid: str, shown: Shown, until: Until
+) -> None:
+    """Too late: the reason is shown, and nothing else happens."""
+    async with app.run_test(size=SIZE) as pilot:
+        app.open_reader(uuid)
+        await until(lambda: "? Unsure" in shown(app))
+        await pilot.press("tab")
+        juno = runtime.review.of(uuid)[0]
+        # Behind the services' back, so that no event tells the screen.
+        assert runtime.stores.review.dismiss(uuid, "default", juno) == 2
+        await pilot.press("a")
+        await until(lambda: "nothing by that name" in _said(app))
+        assert app.screen.name == "reader"
+
+
+async def test_the_list_leads_to_each_entry_and_shrinks(
+    app: CharlieApp, runtime: Runtime, uuid: str, shown: Shown, until: Until
+) -> None:
+    """With the names and the line; decided in the reader, an entry is gone from it; at last it says so."""
+    async with app.run_test(size=SIZE) as pilot:
+        await until(lambda: "A day out" in shown(app))
+        await pilot.press("v")
+        await until(lambda: "Juno?, Wend? “With **Juno** to Wend" in shown(app) and "1 entry" in shown(app))
+        await pilot.press("enter")
+        await until(lambda: app.screen.name == "reader" and "? Unsure" in shown(app))
+        await pilot.press("tab", "x")
+        await until(lambda: len(runtime.review.of(uuid)) == 1)
+        await until(lambda: "Juno" not in {doubt.name for doubt in app.screen.query_one(Connections)._doubts.values()})
+        await pilot.press("x")
+        await until(lambda: not runtime.review.of(uuid))
+        await pilot.press("escape")
+        await until(lambda: "Nothing waits for your word" in shown(app))
+        await pilot.press("escape")
+        await until(lambda: app.screen.name == "home" and "unsure" not in shown(app))
+
+
+async def test_ten_thousand_doubts_in_an_entry_leave_the_keys_quick(
+    app: CharlieApp, runtime: Runtime, shown: Shown, until: Until
+) -> None:
+    """The first of them are listed, with the number of the others; deciding one brings up the next."""
+    names = [f"Name{number:05}" for number in range(10_000)]
+    uuid = _add(runtime, "\n".join(" ".join(names[at : at + 25]) for at in range(0, 10_000, 25)), *names)
+    async with app.run_test(size=SIZE) as pilot:
+        app.open_reader(uuid)
+        await until(lambda: "Name00000" in shown(app) and "? Unsure" in shown(app))
+        options = app.screen.query_one(OptionList)
+        assert options.get_option_at_index(options.option_count - 1).disabled
+        assert options.option_count == MOST_DOUBTS + 2
+        await pilot.press("tab", "x")
+        await until(lambda: "Name00000 is not marked" in _said(app))
+        await until(lambda: (doubt := options.selected_doubt) is not None and doubt.name == "Name00001")  # type: ignore[attr-defined]
+    assert runtime.status().unsure == 9_999
+
+
+async def test_a_database_that_is_gone_is_said_and_the_list_stays(
+    app: CharlieApp, runtime: Runtime, uuid: str, shown: Shown, until: Until
+) -> None:
+    """Nothing can be listed or decided then; Charlie goes on."""
+    async with app.run_test(size=SIZE) as pilot:
+        await until(lambda: "A day out" in shown(app))
+        await pilot.press("v")
+        await until(lambda: "Juno?" in shown(app))
+        runtime.stopping.set()
+        runtime._server.close()
+        await pilot.press("enter")
+        await until(lambda: "closing" in _said(app) or "database" in _said(app))
+        await until(lambda: app.screen.name == "review" and "Juno?" in shown(app))
+
+
+def test_sure_marks_go_before_unsure_ones() -> None:
+    """Of two at one place the sure one is drawn; what exceeds the text is not."""
+    sure = Connection(
+        Entity("e", "Juno", EntityType.PERSON), (Mention("e", 0, 4, "Juno", 0.9, "tagger", Origin.READER),)
+    )
+    unsure = Doubt("juno may", "Juno May", EntityType.PERSON, (Span(0, 8, "Juno May", 0.2), Span(9, 90, "x", 0.2)))
+    assert [(mark.entity_uuid, mark.is_unsure) for mark in marks_of([sure], 20, [unsure])] == [("e", False)]
+
+
+def test_the_status_line_counts_what_is_unsure() -> None:
+    """With the key that leads there; nothing where nothing waits."""
+    at_rest = ModelStatus(ModelState.UNLOADED, "", "", 0, 0.0)
+    status = Status({"default": 3}, 0, 0, at_rest, "tagger")
+    assert activity(replace(status, unsure=1204)) == "All read · 1,204 unsure (v)"
+    assert activity(status) == "All read"
