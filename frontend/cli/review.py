@@ -13,11 +13,10 @@ from frontend.cli.session import opened
 from frontend.state.entry import quotation
 
 app = typer.Typer(
-    help="What readers were not sure of, and your word on it.",
-    epilog="Example: charlie review accept 0198c5 Juno",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
+Journal = Annotated[str | None, typer.Option("--journal", "-j", metavar="J", help="Of this one; else of all.")]
 Surface = Annotated[str, typer.Argument(metavar="SURFACE", help="The words as 'charlie review' lists them.")]
 Type = Annotated[
     EntityType | None,
@@ -27,12 +26,12 @@ Type = Annotated[
 
 @app.callback(epilog="Example: charlie review --limit 10 --json")
 def review(
-    context: typer.Context, limit: options.Limit = 50, journal: options.Journal = None, as_json: options.AsJson = False
+    context: typer.Context, limit: options.Limit = 50, journal: Journal = None, as_json: options.AsJson = False
 ) -> None:
-    """List the names that readers were not sure of, those of the newest entries first.
+    """List the names that readers were not sure of, or say whether one is right.
 
-    They are in no list of people and places until you accept them. Without --journal, of all journals; the setting
-    review_below says how sure is sure enough.
+    They are in no list of people and places until you accept them; those of the newest entries come first. The
+    setting review_below says how sure is sure enough.
     """
     if context.invoked_subcommand is not None:
         return

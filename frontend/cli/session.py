@@ -1,7 +1,7 @@
 """The backend for the length of one command."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from backend.services.runtime import Runtime
@@ -16,9 +16,13 @@ def opened() -> Iterator[Runtime]:
         SettingsError: a setting cannot be used.
         StorageUnavailable: the database cannot be opened.
     """
-    runtime = Runtime(settings(), on_loading=_loading())
+    loading = LoadingLine()
+    runtime = Runtime(settings(), on_loading=loading.show if sys.stderr.isatty() else None)
     try:
-        runtime.open()
+        try:
+            runtime.open()
+        finally:
+            loading.clear()
         yield runtime
     finally:
         runtime.close()
@@ -33,13 +37,23 @@ def settings() -> Settings:
     return load_settings()
 
 
-def _loading() -> Callable[[float], None] | None:
+class LoadingLine:
     """Shows on a terminal how far a large journal has been loaded."""
-    if not sys.stderr.isatty():
-        return None
 
-    def show(fraction: float) -> None:
-        sys.stderr.write(f"\r\033[KOpening the journal: {fraction:.0%}" if fraction < 1 else "\r\033[K")
+    def __init__(self) -> None:
+        self._is_shown = False
+
+    def show(self, fraction: float) -> None:
+        """Puts 0 to 1 in the place of what was shown."""
+        self._is_shown = True
+        self._write(f"Opening the journal: {fraction:.0%}")
+
+    def clear(self) -> None:
+        """Leaves an empty line; the last that is told is often less than 1."""
+        if self._is_shown:
+            self._write("")
+
+    @staticmethod
+    def _write(words: str) -> None:
+        sys.stderr.write(f"\r\033[K{words}")
         sys.stderr.flush()
-
-    return show

@@ -39,16 +39,24 @@ _KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("tab", "between the text and its connections"),
             ("enter", "entries that mention the connection"),
             ("x", "this is not an entity here"),
-            ("a", "what is unsure is right (x: it is nothing)"),
+            ("a", "what is unsure is right (x: nothing)"),
             ("n p", "next and previous entry"),
             ("b", "show or hide the connections"),
             ("escape", "back"),
         ),
     ),
     (
+        "Settings",
+        (
+            ("enter", "read with the model under the cursor"),
+            ("t", "try it: how good and how quick here"),
+            ("escape", "back; stops a test that runs"),
+        ),
+    ),
+    (
         "Everywhere",
         (
-            ("s", "settings: which model reads, and how well"),
+            ("s", "settings: which model reads"),
             ("ctrl+p", "commands: journals, themes and more"),
             ("?", "this page (f1 while writing)"),
             ("ctrl+q", "quit"),

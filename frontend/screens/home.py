@@ -41,6 +41,7 @@ _HINTS: tuple[Hint, ...] = (
     ("ctrl+p", "commands", "app.command_palette"),
     ("?", "help", "app.help"),
     ("q", "quit", "app.quit"),
+    ("s", "settings", "app.settings"),
 )
 
 

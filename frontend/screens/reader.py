@@ -141,9 +141,15 @@ class ReaderScreen(CharlieScreen):
     @on(OptionList.OptionHighlighted)
     def _follow_cursor(self) -> None:
         """The keys and the marks that go with the line under the cursor."""
-        beside = reader_hints.ON_DOUBT if self._connections.selected_doubt else reader_hints.ON_CONNECTION
-        self.query_one(KeyHints).show(beside if self._is_beside else reader_hints.IN_TEXT)
+        has_doubts = self._view is not None and bool(self._view.doubts)
         option = self._connections.highlighted_option if self._is_beside else None
+        if not self._is_beside:
+            hints = reader_hints.IN_TEXT_UNSURE if has_doubts else reader_hints.IN_TEXT
+        elif self._connections.selected_doubt:
+            hints = reader_hints.ON_DOUBT
+        else:
+            hints = reader_hints.ON_CONNECTION if option else reader_hints.ON_NOTHING
+        self.query_one(KeyHints).show(hints)
         self._body.emphasise((option.id if option else "") or "")
 
     @on(OptionList.OptionSelected)

@@ -11,6 +11,11 @@ IN_TEXT: tuple[Hint, ...] = (
     ("p", "previous", "screen.step(-1)"),
     ("?", "help", "app.help"),
 )
+IN_TEXT_UNSURE: tuple[Hint, ...] = (
+    ("escape", "back", "screen.back"),
+    ("tab", "decide what is unsure", "screen.connections"),
+    *IN_TEXT[2:],
+)
 ON_CONNECTION: tuple[Hint, ...] = (
     ("escape", "back", "screen.back"),
     ("enter", "entries mentioning it", "screen.mentions"),
@@ -25,3 +30,5 @@ ON_DOUBT: tuple[Hint, ...] = (
     ("u", "undo", "app.undo"),
     ("tab", "text", "screen.connections"),
 )
+# The last doubt is decided, and the cursor stands nowhere.
+ON_NOTHING: tuple[Hint, ...] = tuple(hint for hint in ON_DOUBT if hint[0] not in "ax")

@@ -152,5 +152,5 @@ def _server(settings: Settings) -> tuple[ModelLine, ...]:
 def _model(model: "ListedModel") -> ModelLine:
     about = f"{model.size_bytes / 2**20:,.0f} MB, needs {model.need_bytes / 2**20:,.0f} MB of memory"
     is_tagger = model.kind == "tagger"
-    about = "comes with Charlie, milliseconds an entry" if is_tagger else model.problem or about
+    about = "comes with Charlie, quick" if is_tagger else model.problem or about
     return ModelLine("tagger" if is_tagger else str(model.path), model.name, model.is_active, about)

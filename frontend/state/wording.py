@@ -32,7 +32,9 @@ def activity(status: Status) -> str:
 
 def model(status: ModelStatus, reader: str) -> str:
     """Where the model stands: "tagger ready · 142 MB"."""
-    name = status.name or _READERS.get(reader, reader)
+    # The shipped file carries a version that says nothing to a person.
+    named = "" if status.kind == "tagger" else status.name
+    name = named or _READERS.get(status.kind or reader, reader)
     match status.state:
         case ModelState.LOADING:
             return f"{name} loading {status.progress:.0%}"

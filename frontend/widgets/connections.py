@@ -75,7 +75,10 @@ class Connections(OptionList):
             self.select(former if former in fresh else ids[min(at, len(ids) - 1)])
 
     def on_focus(self) -> None:
-        if self.highlighted is None:
+        """The cursor begins at what waits for the person's word, where something does."""
+        if self.highlighted is None and self._doubts:
+            self.select(next(iter(self._doubts)))
+        elif self.highlighted is None:
             self.action_first()
 
     def select(self, uuid: str) -> None:

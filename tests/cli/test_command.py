@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from frontend.cli.session import LoadingLine
 from tests.cli.conftest import Charlie
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -114,11 +115,21 @@ def test_a_terminal_gets_no_control_characters(home: Path) -> None:
         assert b"[red]text" in written
 
 
+def test_the_line_about_loading_leaves_nothing_behind(capsys: pytest.CaptureFixture[str]) -> None:
+    """Though the last that was told is 0: what a command prints begins on an empty line. Unshown, it writes nothing."""
+    line = LoadingLine()
+    line.clear()
+    assert capsys.readouterr().err == ""
+    line.show(0.0)
+    line.clear()
+    assert capsys.readouterr().err == "\r\033[KOpening the journal: 0%\r\033[K"
+
+
 @pytest.mark.parametrize(
     "command",
     [
         *("add", "edit", "delete", "undo", "retry", "reject"),
-        *("list", "show", "entities", "entity", "work", "status", "doctor", "models"),
+        *("list", "show", "entities", "entity", "work", "status", "doctor", "models", "review"),
     ],
 )
 def test_help_has_an_example(charlie: Charlie, command: str) -> None:

@@ -35,6 +35,13 @@ def test_the_list_quotes_each_name_once(charlie: Charlie, charlie_json: CharlieJ
     assert "'charlie review' lists them" in charlie("status").stdout
 
 
+def test_help_tells_of_all_journals(charlie: Charlie) -> None:
+    """The list is of all journals, unlike other lists, and the setting behind it is named."""
+    printed = " ".join(charlie("review", "--help").stdout.split())
+    assert "Of this one; else of all." in printed
+    assert "review_below" in printed
+
+
 def test_accept_and_dismiss_and_undo(charlie: Charlie, charlie_json: CharlieJson, uuid: str) -> None:
     """Accepted it is an entity, dismissed it is gone, and both can be taken back."""
     assert charlie_json("review", "accept", uuid[:8], "berlin")["name"] == "Berlin"

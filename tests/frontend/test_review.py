@@ -85,6 +85,24 @@ async def test_what_is_unsure_looks_different_and_is_listed_below(
         assert _looks(app, wend) == [("Wend", True, False)]
 
 
+async def test_the_keys_lead_to_what_is_unsure(
+    app: CharlieApp, runtime: Runtime, uuid: str, shown: Shown, until: Until
+) -> None:
+    """Tab goes to the first doubt and not to what is sure; after the last, no key is for a line there is not."""
+    juno, wend = runtime.review.of(uuid)
+    runtime.review.accept(uuid, juno)
+    async with app.run_test(size=SIZE) as pilot:
+        app.open_reader(uuid)
+        await until(lambda: "■ People" in shown(app) and "tab decide what is unsure" in shown(app))
+        await pilot.press("tab")
+        await until(lambda: app.screen.query_one(Connections).selected_doubt == wend)
+        await pilot.press("x")
+        await until(lambda: "? Unsure" not in shown(app) and "u undo   tab text" in shown(app))
+        assert "not an entity here" not in shown(app)
+        await pilot.press("tab")
+        await until(lambda: "tab connections" in shown(app))
+
+
 async def test_doubts_are_decided_with_two_keys(
     app: CharlieApp, runtime: Runtime, uuid: str, shown: Shown, until: Until
 ) -> None:
@@ -118,7 +136,7 @@ async def test_the_keys_decide_nothing_away_from_a_doubt(
         await pilot.press("a", "x")
         runtime.review.accept(uuid, runtime.review.of(uuid)[0])
         await until(lambda: "■ People" in shown(app))
-        await pilot.press("tab", "a")
+        await pilot.press("tab", "up", "a")
         await until(lambda: "x not an entity here" in shown(app))
         assert [doubt.name for doubt in runtime.review.of(uuid)] == ["Wend"]
 

@@ -131,6 +131,8 @@ def test_the_status_line_in_words() -> None:
     assert model(loading, "llm") == "qwen.gguf loading 42%"
     ready = ModelStatus(ModelState.READY, "", "tagger", 1, 142.4)
     assert model(ready, "tagger") == "tagger · 142 MB"
+    shipped = replace(ready, name="charlie-tagger-v9.q8_0.gguf")
+    assert model(shipped, "tagger") == model(shipped, "llm") == "tagger · 142 MB"
     assert activity(Status({"default": 3}, 0, 0, ready, "tagger")) == "All read"
     assert activity(Status({}, 0, 0, ready, "tagger")) == ""
 
