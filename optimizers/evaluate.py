@@ -18,7 +18,7 @@ from backend.inference.memory import resident_mb
 from optimizers import tables
 from optimizers.conll import Sentence, read_corpus, score_corpus
 from optimizers.progress import progress
-from optimizers.readers import OpenReader, by_public_conventions, open_reader
+from optimizers.readers import OpenReader, open_reader
 from optimizers.results import Document, document, write
 from optimizers.runs import Cost, Run, run_all
 from optimizers.sets import DATA, GoldSet, digest_of, may_be_shown, open_sets
@@ -49,7 +49,7 @@ class Evaluation:
     def on_entries(self, gold: GoldSet) -> None:
         """Score on gold entries, print and keep the figures. Raises as `run_all`."""
         entries = gold.entries[: self._options.limit]
-        run = self._run(self._opened, gold.name, "entries", [(entry.text, entry.written) for entry in entries])
+        run = self._run(gold.name, "entries", [(entry.text, entry.written) for entry in entries])
         report = score(entries, run.trials, seed=self._options.seed)
         what = {"name": gold.name, "sha256": gold.digest, "n": len(entries), "of": len(gold.entries)}
         cost = self._cost(run)
@@ -65,9 +65,7 @@ class Evaluation:
         # Tweets and comments have no time of writing; no reader of names needs one.
         some_day = datetime(2017, 1, 1, tzinfo=UTC)
         name = path.name.split(".")[0]
-        run = self._run(
-            by_public_conventions(self._opened), name, "sentences", [(sentence.text, some_day) for sentence in chosen]
-        )
+        run = self._run(name, "sentences", [(sentence.text, some_day) for sentence in chosen])
         report = score_corpus(chosen, run.trials, seed=self._options.seed)
         what = {"name": name, "split": "test", "sha256": digest_of(path), "n": len(chosen), "of": len(sentences)}
         cost = self._cost(run)
@@ -75,12 +73,12 @@ class Evaluation:
         if not self._options.json:
             tables.print_corpus(f"{self._opened.name} on {name}, test split", report, cost)
 
-    def _run(self, opened: OpenReader, name: str, noun: str, texts: Sequence[tuple[str, datetime]]) -> Run:
+    def _run(self, name: str, noun: str, texts: Sequence[tuple[str, datetime]]) -> Run:
         n_done = 0
         try:
             with progress(name, len(texts)) as shown:
                 try:
-                    return run_all(opened, texts, stop=self._stop, on_done=shown.tick)
+                    return run_all(self._opened, texts, stop=self._stop, on_done=shown.tick)
                 finally:
                     n_done = shown.done
         except (CharlieError, Stopped, KeyboardInterrupt):

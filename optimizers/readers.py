@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -75,15 +75,6 @@ def open_reader(
         return
     with _open_llm(settings, stopping, progressed, path) as opened:
         yield opened
-
-
-def by_public_conventions(opened: OpenReader) -> OpenReader:
-    """The reader as it is scored on corpora: a tagger that was taught their conventions is asked for them."""
-    from backend.inference.tagger import Tagger  # numpy: 0.05 s and 11 MB
-
-    if isinstance(opened.reader, Tagger):
-        return replace(opened, reader=opened.reader.by_public_conventions())
-    return opened
 
 
 def _is_encoder(path: Path) -> bool:

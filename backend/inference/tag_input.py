@@ -1,8 +1,8 @@
 """Pure: from a text to what the tagger's network sees, alike in training and in reading.
 
 The encoder's vocabulary has lost its capitals; three of the rows that its pretraining left free say where they were,
-and where a line ended. Each of them stands before the word that it belongs to. A fourth begins a text that is marked
-by the conventions of the public corpora, where Mum is nobody and lunch is nothing.
+and where a line ended. Each of them stands before the word that it belongs to. In training a fourth begins
+what is marked by the conventions of the public corpora, where Mum is nobody and lunch is nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -83,7 +83,7 @@ class Window:
 def windows(text: str, pieces: Pieces, *, is_public: bool = False) -> Iterator[Window]:
     """The windows of a text of any length, in order; each word is some window's own exactly once.
 
-    `is_public` asks for what the public corpora mark: people, places and groups by name alone.
+    `is_public` says that the text is marked as the public corpora are; reading never does.
     """
     window = Window(is_public=is_public)
     previous_end = 0

@@ -6,7 +6,6 @@ calibrated: of those with 0.9, nine in ten were right on entries that nothing wa
 
 import math
 from collections.abc import Callable, Iterator
-from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache, partial
@@ -40,13 +39,6 @@ class Tagger:
         # Encoder and head change together or apart: the mark covers both.
         weights = f"{fingerprint(model.path, cache_dir)[:8]}{fingerprint(head_path, cache_dir)[:8]}"
         self.provenance: Final = Provenance(ReaderKind.TAGGER, weights, "")
-        self._is_public = False
-
-    def by_public_conventions(self) -> "Tagger":
-        """The same tagger marking what the public corpora mark: no kin words, no activities; to be scored on them."""
-        other = copy(self)
-        other._is_public = True
-        return other
 
     def read(
         self,
@@ -61,7 +53,7 @@ class Tagger:
             Stopped: `stopping` said so; asked before every batch of about 100 words.
         """
         spans: list[tuple[EntityType, Span]] = []
-        for batch in _batches(windows(text, self._pieces, is_public=self._is_public)):
+        for batch in _batches(windows(text, self._pieces)):
             if stopping():
                 raise Stopped
             states = self._encoder.encode([window.tokens for window in batch], pooled=False)

@@ -64,7 +64,7 @@ def _rows(results: dict[str, dict[str, Any]]) -> list[str]:
 
 def _corpus_row(wnut: dict[str, Any]) -> str:
     exact = wnut["scores"]["exact"]
-    words = "WNUT17 test, three types, by the corpus's conventions"
+    words = "WNUT17 test, three types, read as a journal is"
     return f"| {words} | {_score(exact['typed'])} | {_score(exact['untyped'])} |"
 
 

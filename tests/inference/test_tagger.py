@@ -87,16 +87,6 @@ def test_reading_leaves_nothing_behind(tagger: Tagger) -> None:
     assert tagger.read(text).entities == first
 
 
-def test_conventions_of_the_corpora(tagger: Tagger) -> None:
-    """Asked for what the public corpora mark, it finds names and leaves kin words and activities."""
-    text = "Lunch with Mum and Sarah Okafor in Paris, then yoga."
-    assert {PERSON, PLACE, EntityType.ACTIVITY} <= set(names(tagger, text).values())
-    public = names(tagger.by_public_conventions(), text)
-    assert public.get("Sarah Okafor") is PERSON
-    assert "Mum" not in public
-    assert EntityType.ACTIVITY not in public.values()
-
-
 def test_stops_between_windows(tagger: Tagger) -> None:
     """An entry of a million characters is left within a second of being told to."""
     started_s = time.monotonic()
