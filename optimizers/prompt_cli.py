@@ -47,14 +47,16 @@ def guarded(prog: str, work: Callable[[Event], None]) -> int:
     except (Stopped, KeyboardInterrupt):
         print(f"{prog}: stopped", file=sys.stderr)
         return 130
-    except CharlieError as error:
-        for line in str(error).splitlines():
+    except (CharlieError, OSError) as error:
+        for line in in_words(error).splitlines():
             print(f"{prog}: {line}", file=sys.stderr)
         return 1
-    except OSError as error:
-        print(f"{prog}: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
-        return 1
     return 0
+
+
+def in_words(error: CharlieError | OSError) -> str:
+    """What went wrong, for the person at the command line."""
+    return f"{error.filename or 'output'}: {error.strerror}" if isinstance(error, OSError) else str(error)
 
 
 def parser(prog: str) -> argparse.ArgumentParser:
@@ -125,7 +127,7 @@ def optimize_task(task: Task, options: argparse.Namespace, stop: Event) -> Outco
         )
         try:
             return optimize(task, plan, student, teacher, folder, stop=stop)
-        except (CharlieError, Stopped, KeyboardInterrupt):
+        except (CharlieError, OSError, Stopped, KeyboardInterrupt):
             print(f"{task.name}: go on with --resume {folder.path.name}", file=sys.stderr)
             raise
 

@@ -65,6 +65,7 @@ def optimize(task: Task, plan: Plan, student: Student, teacher: Student, folder:
     Raises:
         SettingsError: the folder is of a run with other models, entries or versions.
         Stopped, ReadingUnavailable: the run was cut off, and can be resumed.
+        OSError: a file could not be written; the run can be resumed.
     """
     check_same(folder, _depends_on(task, student, teacher, plan.gold_hash))
     tally = Tally()
@@ -136,8 +137,10 @@ def _finished(
     written = None
     if best is not None and (is_better or plan.is_forced):
         made = _provenance(task, plan, models, plain.scores, best.scores)
-        write_prompt(plan.out, task.prompt_of(best.program, made))
-        write_prompt(folder.path / "winner.json", task.prompt_of(best.program, made))
+        winner = task.prompt_of(best.program, made)
+        # Here first: where the other cannot be written, it is not lost.
+        write_prompt(folder.winner, winner)
+        write_prompt(plan.out, winner)
         written = plan.out
     outcome = Outcome(
         task=task.name,

@@ -4,6 +4,7 @@
     answers/          DSPy's cache: a run that is begun again asks for nothing twice
     candidates.jsonl  a line a prompt that was compared, in the order found
     optimizer.log     what DSPy printed
+    winner.json       the prompt that won, as it is written for the application too
     result.json       scores before and after, answers asked for, how it ended
 
 Nobody but its owner may look into it: the answers quote the entries.
@@ -45,6 +46,11 @@ class RunFolder:
     def log(self) -> Path:
         """What DSPy printed."""
         return self.path / "optimizer.log"
+
+    @property
+    def winner(self) -> Path:
+        """The prompt that won, where one did."""
+        return self.path / "winner.json"
 
     def finish(self, result: dict[str, Any]) -> None:
         """Keep how the run ended."""

@@ -15,7 +15,7 @@ from rich.table import Column, Table
 
 from backend.errors import CharlieError
 from optimizers import optimize_extract_nodes
-from optimizers.prompt_cli import guarded, optimize_task, parser
+from optimizers.prompt_cli import guarded, in_words, optimize_task, parser
 from optimizers.prompt_optimizer import Outcome
 from optimizers.prompt_task import Task
 
@@ -44,8 +44,8 @@ def _run(options: argparse.Namespace, stop: Event, failed: list[str]) -> None:
             chosen.out = options.out / task.path.name if options.out else None
             try:
                 outcome = optimize_task(task, chosen, stop)
-            except CharlieError as error:
-                print(f"run_all: {task.name}: {error}", file=sys.stderr)
+            except (CharlieError, OSError) as error:
+                print(f"run_all: {task.name}: {in_words(error)}", file=sys.stderr)
                 failed.append(task.name)
                 rows.append((task.name, "failed"))
                 continue

@@ -36,10 +36,12 @@ _NEW = (
     "MERGE (a:Alias {key: n.key})-[:OF]->(x)"
 )
 _WRITE = (
-    # Asked again here: a person may have rejected something since the reading was begun.
+    # Asked again here: a person may have rejected or accepted something since the reading was begun.
     "MATCH (e:Episode {uuid: $uuid}) OPTIONAL MATCH (e)-[j:REJECTED]->(:Entity) WITH e, collect(j.surface) AS rejected "
     "OPTIONAL MATCH (e)-[:PROPOSES]->(d:Dismissed) WITH e, rejected, collect(d.surface) AS dismissed "
-    "UNWIND $rows AS r WITH e, rejected, dismissed, r WHERE NOT r.surface IN rejected AND NOT r.surface IN dismissed "
+    f"{review.KEPT_PLACES} WITH e, rejected, dismissed, collect(m.start) AS kept "
+    "UNWIND $rows AS r WITH e, rejected, dismissed, kept, r "
+    "WHERE NOT r.surface IN rejected AND NOT r.surface IN dismissed AND NOT r.start IN kept "
     "MATCH (x:Entity {uuid: r.entity}) "
     "CREATE (e)-[:MENTIONS {start: r.start, end: r.end, surface: r.surface, confidence: r.confidence, "
     "reader: $reader, origin: 'reader'}]->(x)"
@@ -49,7 +51,7 @@ _PROVENANCE = (
     "e.prompt = $prompt, e.read_at = $now, e.is_draft = $is_draft"
 )
 _MENTIONED = "MATCH (:Episode {uuid: $uuid})-[:MENTIONS]->(x:Entity) RETURN DISTINCT x.uuid AS uuid"
-# Entities that a former reading made up and no entry, deleted or not, names any more.
+# Entities that a reading made up and no entry, deleted or not, names any more.
 _ORPHANS = (
     "UNWIND $uuids AS u MATCH (x:Entity {uuid: u}) "
     "WHERE x.origin = 'reader' AND NOT (x)<-[:MENTIONS]-() AND NOT (x)<-[:REJECTED]-() "
@@ -175,7 +177,8 @@ def _statements(
         for s in e.found.spans
     ]
     made = {"reader": provenance.reader.value, "weights": provenance.weights, "prompt": provenance.prompt}
-    gone = sorted(set(former) - {entity.uuid for entity in entities})
+    # A new one too: what a person said meanwhile may have left it without a mention.
+    gone = sorted({*former, *(e.uuid for e in entities if e.is_new)} - {e.uuid for e in entities if not e.is_new})
     return [
         (_FORGET, {"uuid": uuid}),
         *((_NEW, {"new": batch, "now": now}) for batch in _batches(new)),

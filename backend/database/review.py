@@ -17,6 +17,12 @@ from backend.domain import Doubt, EntityType, Provenance, Span, WaitingDoubt
 # How much of the entry goes with a line of the list, on either side of where the words begin.
 AROUND_CHARS = 300
 
+# Places of `e` that a person's word holds: those that the text has changed under hold nothing.
+KEPT_PLACES = (
+    "OPTIONAL MATCH (e)-[m:MENTIONS {origin: 'person'}]->(:Entity) "
+    "WHERE substring(e.text, m.start, m.end - m.start) = m.surface"
+)
+
 _COUNT = "MATCH (p:Proposal) RETURN count(p) AS n"
 _FIELDS = (
     "p.key AS key, p.name AS name, p.type AS type, p.start AS start, p.end AS end, p.surface AS surface, "
@@ -39,7 +45,7 @@ _FORGET = "MATCH (:Episode {uuid: $uuid})-[:PROPOSES]->(p:Proposal) DELETE p"
 _PROPOSE = (
     # What a person said meanwhile, since the reading was begun, counts.
     "MATCH (e:Episode {uuid: $uuid}) OPTIONAL MATCH (e)-[:PROPOSES]->(d:Dismissed) WITH e, collect(d.key) AS dismissed "
-    "OPTIONAL MATCH (e)-[m:MENTIONS {origin: 'person'}]->(:Entity) WITH e, dismissed, collect(m.start) AS kept "
+    f"{KEPT_PLACES} WITH e, dismissed, collect(m.start) AS kept "
     "UNWIND $rows AS r WITH e, dismissed, kept, r WHERE NOT r.key IN dismissed AND NOT r.start IN kept "
     "CREATE (e)-[:PROPOSES]->(:Proposal {key: r.key, name: r.name, type: r.type, start: r.start, end: r.end, "
     "surface: r.surface, confidence: r.confidence, reader: $reader})"

@@ -6,6 +6,7 @@ import uuid as uuids
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from threading import Lock
 from typing import Any
 
 from backend.database.redis_ops import PRIORITY_IMPORTED, PRIORITY_WRITTEN, Fields
@@ -56,6 +57,8 @@ class JournalService:
         self._events = events
         self._enqueue = enqueue
         self._default = default_journal
+        # One at a time: two would find the same change to be the last, and take it back twice.
+        self._undoing = Lock()
 
     # --- saving ---
 
@@ -132,8 +135,12 @@ class JournalService:
         self._tell(ChangeKind.DELETED, uuid, episode.journal)
 
     def undo(self, journal: str | None = None) -> Undone | None:
-        """Take back the last change to a journal: a deletion, an edit, a rejection, a new entry; None without one."""
+        """Take back the last change to a journal, of whatever kind; None without one."""
         name = check_journal(journal or self._default)
+        with self._undoing:
+            return self._undo(name)
+
+    def _undo(self, name: str) -> Undone | None:
         while (change := self._stores.episodes.last_change(name)) is not None:
             try:
                 self._take_back(name, change)

@@ -36,7 +36,7 @@ _SILENCE_S: Final = 1800.0
 class Progress:
     """How far a self-test is."""
 
-    # Loading, reading, or being compared.
+    # "loading" or "reading".
     doing: str
     # Entries read.
     done: int
@@ -113,7 +113,8 @@ def run_self_test(
             left_s = (time.monotonic() - started_s) / done * (of - done) if done and started_s is not None else None
             on_progress(Progress(said["doing"], done, of, left_s))
     if "model" not in said:
-        raise InferenceError(f"the process that tried {chosen.name} ended before it was done")
+        problem = f"the process that tried {chosen.name} ended before it was done, perhaps for lack of memory"
+        raise InferenceError(f"{problem}: close other programs and try again, or choose a smaller model")
     model, tagger = Figures(**said["model"]), Figures(**said["tagger"])
     return SelfTest(
         chosen.name,

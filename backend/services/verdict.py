@@ -115,11 +115,17 @@ def _against(test: SelfTest) -> str:
 def _reason(test: SelfTest) -> str:
     """What the verdict means, and what to do."""
     if test.name == TAGGER:
-        return "the reader that comes with Charlie, on this machine."
+        advice = "" if test.is_good else " Choose another model."
+        return f"the reader that comes with Charlie, on this machine.{advice}"
     reasons = {
         Verdict.GOOD: f"it may read your journal; {_against(test)}.",
-        Verdict.NO_BETTER: f"{_against(test)}, and takes {_seconds(test.tagger.seconds_an_entry)} each.",
+        Verdict.NO_BETTER: (
+            f"{_against(test)}, and takes {_seconds(test.tagger.seconds_an_entry)} each. Keep the tagger."
+        ),
         Verdict.UNRELIABLE: "entries would be read several times over, and some given up. Choose another model.",
-        Verdict.POOR: f"half of what it says is wrong or missing, or more; {_against(test)}.",
+        Verdict.POOR: (
+            f"half of what it says is wrong or missing, or more; {_against(test)}. "
+            "Keep the tagger, or choose another model."
+        ),
     }
     return reasons[test.verdict]

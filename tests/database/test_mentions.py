@@ -12,6 +12,7 @@ from backend.database.connection import default_client
 from backend.database.stores import Stores
 from backend.domain import (
     Corrections,
+    Doubt,
     EntityType,
     Episode,
     FoundEntity,
@@ -229,6 +230,19 @@ def test_a_rejection_during_a_reading_holds(stores: Stores) -> None:
     stores.mentions.reject("a", JOURNAL, stores.mentions.of("a", JOURNAL)[0].entity.uuid)
     assert write(stores, "a", late, by=LLM)
     assert names(stores, "a") == ["Ben"]
+
+
+def test_an_acceptance_during_a_reading_holds(stores: Stores) -> None:
+    """The place is the person's: the late reading adds neither a mention there nor an entity that nothing names."""
+    unsure = Doubt("anna", "Anna", EntityType.PERSON, (Span(0, 4, "Anna", 0.25),))
+    stores.write_reading("a", JOURNAL, 1, (), TAGGER, is_draft=True, unsure=[unsure])
+    late = (*found(stores, "Anna", type_=EntityType.PLACE), *found(stores, "Anna", "Ben"))
+    assert stores.review.accept("a", JOURNAL, unsure, "anna") == [0]
+    assert write(stores, "a", late, by=LLM)
+    anna, ben = stores.mentions.of("a", JOURNAL)
+    assert (anna.entity.uuid, [mention.origin for mention in anna.mentions]) == ("anna", [Origin.PERSON])
+    assert ben.entity.name == "Ben"
+    assert (count("Entity"), count("Alias")) == (2, 2)
 
 
 def test_rejecting_what_is_not_there(stores: Stores) -> None:

@@ -161,8 +161,10 @@ def test_an_accepted_place_under_a_changed_text_holds_nobody_off(stores: Stores)
     stores.review.accept("a", JOURNAL, doubt("Ben"), "ben")
     assert stores.corrections("a", JOURNAL).kept == {(11, 14)}
     before = stores.episodes.get("a", JOURNAL)
-    assert stores.episodes.edit(before, Episode("a", JOURNAL, "Yesterday in Rome with Ben", "", NOW, NOW, 2, "screen"))
+    assert stores.episodes.edit(before, Episode("a", JOURNAL, "Yesterday, Rome with Ben", "", NOW, NOW, 2, "screen"))
     assert stores.corrections("a", JOURNAL) == Corrections()
+    read(stores, "a", [doubt("Rome", 11)], revision=2)
+    assert waiting(stores) == [("a", "Rome")]
 
 
 def test_what_waits_goes_and_comes_back_with_its_entry(stores: Stores) -> None:

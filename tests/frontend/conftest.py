@@ -31,9 +31,18 @@ def shown() -> Shown:
 @pytest.fixture
 def until() -> Until:
     """A coroutine that waits until something holds, 8 seconds at most."""
+    return _waiting(8)
 
+
+@pytest.fixture
+def until_child() -> Until:
+    """The same for what a child process does, 30 seconds at most: it starts slowly on a busy machine."""
+    return _waiting(30)
+
+
+def _waiting(most_s: float) -> Until:
     async def wait(holds: Callable[[], object]) -> None:
-        end_s = time.monotonic() + 8
+        end_s = time.monotonic() + most_s
         while not holds():
             assert time.monotonic() < end_s, "it never came to hold"
             await asyncio.sleep(0.01)

@@ -73,7 +73,7 @@ async def test_values_stand_with_where_they_come_from(
 
 
 async def test_enter_chooses_the_model_that_reads(
-    app: CharlieApp, with_model: Runtime, shown: Shown, until: Until
+    app: CharlieApp, with_model: Runtime, shown: Shown, until: Until, until_child: Until
 ) -> None:
     """Checked in a child, written to charlie.toml, taken up at once; and back to the tagger."""
     async with app.run_test(size=SIZE) as pilot:
@@ -82,73 +82,77 @@ async def test_enter_chooses_the_model_that_reads(
         assert models.selected.is_active
         await pilot.press("j", "enter")
         await until(lambda: "Checking mine.gguf" in shown(app) or "mine.gguf reads" in shown(app))
-        await until(lambda: "mine.gguf reads new entries from now on." in shown(app))
+        await until_child(lambda: "mine.gguf reads new entries from now on." in shown(app))
         await until(lambda: with_model.settings.llm_path == with_model.settings.models_dir / "mine.gguf")
         assert load_settings(home=with_model.settings.home).llm_path is not None
         await until(lambda: "llm_path            file" in shown(app))
         await pilot.press("k", "enter")
-        await until(lambda: "tagger reads new entries from now on." in shown(app))
+        await until_child(lambda: "tagger reads new entries from now on." in shown(app))
         assert load_settings(home=with_model.settings.home).llm_path is None
 
 
-async def test_what_cannot_be_used_says_why(app: CharlieApp, runtime: Runtime, shown: Shown, until: Until) -> None:
+async def test_what_cannot_be_used_says_why(
+    app: CharlieApp, runtime: Runtime, shown: Shown, until: Until, until_child: Until
+) -> None:
     """A damaged file stays unchosen, and cannot be tried either."""
     runtime.settings.models_dir.mkdir(parents=True)
     (runtime.settings.models_dir / "broken.gguf").write_bytes(b"GGUF and nothing more")
     async with app.run_test(size=SIZE) as pilot:
         await _open(app, until, 2)
         await pilot.press("j", "enter")
-        await until(lambda: shown(app).count("broken.gguf cannot be used") == 2)
+        await until_child(lambda: shown(app).count("broken.gguf cannot be used") == 2)
         await pilot.press("t")
-        await until(lambda: "Trying broken.gguf" not in shown(app) and "cannot be used" in shown(app))
+        await until_child(lambda: "Trying broken.gguf" not in shown(app) and "cannot be used" in shown(app))
         assert load_settings(home=runtime.settings.home).llm_path is None
 
 
 async def test_the_self_test_shows_its_progress_and_verdict(
-    app: CharlieApp, runtime: Runtime, shown: Shown, until: Until
+    app: CharlieApp, runtime: Runtime, shown: Shown, until: Until, until_child: Until
 ) -> None:
     """The tagger is through in seconds; meanwhile the screen answers."""
     runtime.journal.add("One entry.")
     async with app.run_test(size=SIZE) as pilot:
         models = await _open(app, until, 1)
         await pilot.press("t", "t")
-        await until(lambda: "tagger: Reading" in shown(app))
+        await until_child(lambda: "tagger: Reading" in shown(app))
         assert "escape stop the test" in shown(app)
         assert models.has_focus
-        await until(lambda: "Good enough: " in shown(app))
+        await until_child(lambda: "Good enough: " in shown(app))
         assert "(1 entry) would take about 1 s." in shown(app)
         assert "t try it on a dozen entries" in shown(app)
 
 
 async def test_escape_stops_the_test_and_then_leaves(
-    app: CharlieApp, with_model: Runtime, shown: Shown, until: Until
+    app: CharlieApp, with_model: Runtime, shown: Shown, until: Until, until_child: Until
 ) -> None:
     """The keys stay quick while a slow model reads; nothing of it is left."""
     async with app.run_test(size=SIZE) as pilot:
         models = await _open(app, until, 2)
         await pilot.press("j", "t")
         # Loading or reading, whichever this machine has come to.
-        await until(lambda: "mine.gguf: " in shown(app))
+        await until_child(lambda: "mine.gguf: " in shown(app))
         started_s = time.monotonic()
         await pilot.press("k", "j")
         assert time.monotonic() - started_s < 1
         assert models.highlighted == 1
         await pilot.press("escape")
-        await until(lambda: "Stopped." in shown(app))
+        await until_child(lambda: "Stopped." in shown(app))
         assert app.screen.name == "settings"
         await pilot.press("escape")
         await until(lambda: app.screen.name == "home")
     assert not _children()
 
 
-async def test_leaving_charlie_ends_the_test(app: CharlieApp, with_model: Runtime, shown: Shown, until: Until) -> None:
+async def test_leaving_charlie_ends_the_test(
+    app: CharlieApp, with_model: Runtime, shown: Shown, until: Until, until_child: Until
+) -> None:
     """Quitting in the middle leaves no process behind."""
     async with app.run_test(size=SIZE) as pilot:
         await _open(app, until, 2)
         await pilot.press("j", "t")
-        await until(lambda: "mine.gguf: " in shown(app) and _children())
+        await until_child(lambda: "mine.gguf: " in shown(app) and _children())
         await pilot.press("ctrl+q")
-    await until(lambda: not _children())
+    await until_child(lambda: not _children())
 
 
 def _children() -> list[psutil.Process]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from backend.graph.prompt_store import read_prompt
 from optimizers import optimize_extract_nodes, run_all
 from optimizers.prompt_task import may_demonstrate, split_entries
 from optimizers.search import check_installed
@@ -202,6 +203,24 @@ def test_resume_takes_no_other_search(script: Script, server: FaultyServer, tmp_
     assert "began with bootstrap" in err
 
 
+def test_winner_that_cannot_be_written_is_not_lost(script: Script, server: FaultyServer, tmp_path: Path) -> None:
+    """The run keeps it and says how to go on, which asks for nothing again."""
+    server.answer = taught_by_words(ENTRIES)
+    out = tmp_path / "winner.json"
+    out.mkdir()
+    status, _, err = script("--student", server.url, "--set", SIX, "--optimizer", "gepa", "--budget", "20")
+    (run,) = (tmp_path / "runs").glob("*-extract_nodes")
+    assert status == 1
+    assert "Is a directory" in err
+    assert f"go on with --resume {run.name}" in err
+    kept = read_prompt(run / "winner.json")
+    n_asked = len(server.asked())
+    out.rmdir()
+    assert script("--resume", run.name)[0] == 0
+    assert read_prompt(out).instructions == kept.instructions
+    assert len(server.asked()) == n_asked
+
+
 def test_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without what an optimizer needs, the error says what to install; bootstrap needs nothing."""
     monkeypatch.setattr(sys, "path", [])
@@ -235,6 +254,19 @@ def test_run_all_goes_on_after_a_failure(tmp_path: Path, capsys: pytest.CaptureF
     said = capsys.readouterr()
     assert "no model file at missing.gguf" in said.err
     assert "failed" in said.out
+
+
+def test_run_all_goes_on_after_a_file_that_cannot_be_written(
+    server: FaultyServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after any other failure."""
+    monkeypatch.setattr(run_all, "TASKS", run_all.TASKS * 2)
+    runs = tmp_path / "runs"
+    runs.touch()
+    assert run_all.main(["--student", server.url, "--set", str(SIX), "--runs", str(runs)]) == 1
+    said = capsys.readouterr()
+    assert said.err.count(f"{runs}: File exists") == 2
+    assert said.out.count("failed") == 2
 
 
 def test_split_is_by_author() -> None:

@@ -3,11 +3,15 @@
 import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
 from backend.database.connection import default_client
+from backend.database.episodes import Episodes
 from backend.database.stores import Stores
 from backend.domain import (
     ChangeKind,
@@ -251,6 +255,27 @@ def test_undo_goes_back_step_by_step(journal: JournalService, stores: Stores) ->
     assert journal.undo() == Undone("delete", uuid)
     assert uuids(journal) == {uuid}
     assert journal.undo() is None
+
+
+def test_two_undos_at_once_take_back_two_changes(journal: JournalService, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither finds the change that the other is taking back."""
+    uuid = journal.add("first")
+    journal.edit(uuid, "second")
+    journal.edit(uuid, "third")
+    last_change = Episodes.last_change
+    both = threading.Barrier(2)
+
+    def slow(store: Episodes, name: str) -> dict[str, Any] | None:
+        change = last_change(store, name)
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.5)
+        return change
+
+    monkeypatch.setattr(Episodes, "last_change", slow)
+    with ThreadPoolExecutor(2) as pool:
+        undone = [future.result() for future in [pool.submit(journal.undo) for _ in range(2)]]
+    assert undone == [Undone("edit", uuid)] * 2
+    assert journal.get(uuid).text == "first"
 
 
 def test_undo_where_there_is_nothing(journal: JournalService) -> None:

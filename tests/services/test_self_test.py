@@ -132,6 +132,17 @@ def test_it_stops_within_seconds_and_leaves_nothing(settings: Settings, slow_llm
     assert not children()
 
 
+def test_a_child_that_ends_says_what_to_try(settings: Settings, slow_llm_path: Path) -> None:
+    """As when the system kills it for want of memory."""
+
+    def kill(step: Progress) -> None:
+        for child in children() if step.doing == "reading" else ():
+            child.kill()
+
+    with pytest.raises(InferenceError, match=r"ended before it was done.*try again, or choose a smaller model"):
+        run_self_test(settings, str(slow_llm_path), n_journal=1, on_progress=kill)
+
+
 def test_a_model_that_does_not_fit_is_refused_with_what_is_in_the_way(
     settings: Settings, llm_path: Path, tmp_path: Path
 ) -> None:

@@ -54,6 +54,20 @@ def test_the_words_hold_all_that_was_measured() -> None:
     assert told[4] == "Reading your whole journal (1,204 entries) would take about 4.0 hours."
 
 
+@pytest.mark.parametrize(
+    ("name", "verdict", "advice"),
+    [
+        ("qwen", Verdict.NO_BETTER, "Keep the tagger."),
+        ("qwen", Verdict.POOR, "Keep the tagger, or choose another model."),
+        ("qwen", Verdict.UNRELIABLE, "Choose another model."),
+        (TAGGER, Verdict.POOR, "Choose another model."),
+    ],
+)
+def test_a_verdict_that_is_not_good_says_what_to_do(name: str, verdict: Verdict, advice: str) -> None:
+    """At the end of the first sentence."""
+    assert SelfTest(name, 12, LLM, SHIPPED, verdict, 1, 1.0).words()[0].endswith(f". {advice}")
+
+
 def test_the_words_leave_out_what_nobody_knows() -> None:
     """A tagger writes no answers; the memory of a server is its own."""
     told = SelfTest(TAGGER, 12, SHIPPED, SHIPPED, Verdict.GOOD, 1, 0.05).words()
