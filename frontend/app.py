@@ -98,6 +98,8 @@ class CharlieApp(App[None]):
         self._inbox = ChangeInbox(lambda: self.post_message(ChangesArrived()))
         self._unsubscribe: Callable[[], None] | None = None
         self._is_shown = False
+        # The journal of the person's last change, which undo takes back.
+        self.changed_in = runtime.settings.journal
         self.set_reactive(CharlieApp.journal, runtime.settings.journal)
         if opening is None:
             self.set_reactive(CharlieApp.opening, Opening(Phase.OPEN))
@@ -333,11 +335,14 @@ class CharlieApp(App[None]):
 
     def action_undo(self) -> None:
         """Takes the last change to the journal back."""
-        self.ask(partial(self.runtime.journal.undo, self.journal), lambda undone: Undid(undone.kind if undone else ""))
+        name = self.changed_in
+        undo = partial(self.runtime.journal.undo, name)
+        self.ask(undo, lambda undone: Undid(undone.kind if undone else "", name))
 
     @on(Undid)
     def _tell_undone(self, event: Undid) -> None:
-        self.notify(undone(event.kind), markup=False)
+        elsewhere = f" (journal {event.journal})" if event.journal != self.journal else ""
+        self.notify(undone(event.kind) + elsewhere, markup=False)
 
     def retry(self, uuid: str | None) -> None:
         """Has one entry, or all that were given up, read again."""
@@ -361,7 +366,7 @@ class CharlieApp(App[None]):
 
     def _switch_journal(self, name: str | None) -> None:
         if name:
-            self.journal = name
+            self.journal = self.changed_in = name
 
     def _keep_theme(self, theme: Theme) -> None:
         if theme.name == self.runtime.settings.theme:

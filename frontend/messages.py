@@ -136,17 +136,18 @@ class EntryWritten(Message):
 class EntryDeleted(Message):
     """The entry is gone from the journal and can be brought back."""
 
-    def __init__(self, uuid: str) -> None:
+    def __init__(self, uuid: str, journal: str) -> None:
         super().__init__()
         self.uuid = uuid
+        self.journal = journal
 
 
 class EntityRejected(Message):
     """The person said: this is not an entity here."""
 
-    def __init__(self, uuid: str, entity: Entity) -> None:
+    def __init__(self, journal: str, entity: Entity) -> None:
         super().__init__()
-        self.uuid = uuid
+        self.journal = journal
         self.entity = entity
 
 
@@ -162,9 +163,9 @@ class DoubtsArrived(Message):
 class DoubtDecided(Message):
     """The person said whether it is right."""
 
-    def __init__(self, uuid: str, doubt: Doubt, is_right: bool) -> None:
+    def __init__(self, journal: str, doubt: Doubt, is_right: bool) -> None:
         super().__init__()
-        self.uuid = uuid
+        self.journal = journal
         self.doubt = doubt
         self.is_right = is_right
 
@@ -186,11 +187,12 @@ class EntryFetched(Message):
 
 
 class Undid(Message):
-    """A change was taken back; `kind` is empty when there was none."""
+    """A change to `journal` was taken back; `kind` is empty when there was none."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, journal: str) -> None:
         super().__init__()
         self.kind = kind
+        self.journal = journal
 
 
 class Retried(Message):

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from backend.errors import Stopped, WeightsUnusable
+from backend.errors import ReadingUnavailable, Stopped, WeightsUnusable
 from backend.inference.bindings import library_version
 from backend.inference.loader import LoadedModel, LoadSettings, load_model
 from backend.inference.weights import quick_key, read_json, remember
@@ -51,6 +51,7 @@ class Prober:
         Raises:
             WeightsUnusable: none works; the reason is remembered too, unless it may pass (a kill for want of memory,
                 or no answer in time).
+            ReadingUnavailable: the child cannot be started, which may pass.
             Stopped: `stopping` said so.
         """
         key = self._key(path, wanted)
@@ -93,14 +94,20 @@ class Prober:
         """Why the child did not get through, or nothing; and whether it would be the same another time."""
         call = [*self.command, str(path), json.dumps(asdict(settings))]
         environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
-        with subprocess.Popen(
-            call,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            env=environment,
-        ) as child:
+        try:
+            started = subprocess.Popen(
+                call,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                env=environment,
+            )
+        except OSError as error:
+            raise ReadingUnavailable(
+                f"no process to try {path.name} in can be started ({error.strerror}): close other programs, try again"
+            ) from error
+        with started as child:
             try:
                 said = self._wait(child, stopping)
             finally:

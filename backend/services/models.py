@@ -9,7 +9,7 @@ from typing import Final
 
 import psutil
 
-from backend.errors import DownloadFailed, ModelUnknown, ReadingUnavailable, SettingsError
+from backend.errors import DownloadFailed, ModelUnknown, ReadingUnavailable, SettingsError, Stopped
 from backend.inference.catalog import (
     CatalogEntry,
     CatalogKind,
@@ -126,7 +126,7 @@ def pull_model(
     return _Shelf(settings, machine_memory()).model(path)
 
 
-def use_model(settings: Settings, choice: str) -> ListedModel:
+def use_model(settings: Settings, choice: str, *, stopping: Callable[[], bool] = lambda: False) -> ListedModel:
     """Have this model serve as its kind from now on: a listed name, a file's path, or "tagger" for the shipped reader.
 
     An instruct model reads new entries; an embedding model makes the vectors, a reranker ranks what was found. A file
@@ -138,6 +138,7 @@ def use_model(settings: Settings, choice: str) -> ListedModel:
         WeightsUnusable: it is damaged, an addition to a model, or crashes.
         ModelTooLarge: it needs more memory than there is.
         SettingsError: the choice cannot be written, or a server reads in place of any model here.
+        Stopped: `stopping` said so; nothing is changed.
     """
     path = _path_of(settings, choice)
     if path == TAGGER_PATH:
@@ -151,7 +152,9 @@ def use_model(settings: Settings, choice: str) -> ListedModel:
     # The shipped one is no choice: another that a later Charlie ships takes its place.
     written = None if path == EMBEDDING_PATH else path
     chosen = settings.model_copy(update={_SETTINGS[kind]: written})
-    ModelLoader(chosen).try_out(kind)
+    ModelLoader(chosen, stopping).try_out(kind)
+    if stopping():  # what was tried before is not tried again, and asks nobody
+        raise Stopped
     save_setting(settings.home, _SETTINGS[kind], str(written) if written else None)
     if kind == "llm":
         Crashes(settings.run_dir).forgive()

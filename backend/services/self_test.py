@@ -98,7 +98,7 @@ def run_self_test(
 
     Raises:
         ModelUnknown, DownloadFailed, SettingsError: see `candidate`.
-        InferenceError: it cannot be loaded or read with; nothing is left of it.
+        InferenceError: no process can be started, or it cannot be loaded or read with; nothing is left of it.
         Stopped: `stopping` said so; nothing is left of it either.
     """
     chosen = candidate(settings, choice)
@@ -141,14 +141,20 @@ def _child(settings: Settings, chosen: Candidate, stopping: Callable[[], bool]) 
         "is_server": chosen.is_server,
         "ids": GOLD_IDS,
     }
-    with subprocess.Popen(
-        [sys.executable, "-m", "backend.services.self_test_child", json.dumps(asked)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
-    ) as child:
+    try:
+        started = subprocess.Popen(
+            [sys.executable, "-m", "backend.services.self_test_child", json.dumps(asked)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+        )
+    except OSError as error:
+        raise InferenceError(
+            f"no process to try {chosen.name} in can be started ({error.strerror}): close other programs, try again"
+        ) from error
+    with started as child:
         try:
             yield from _said(child, stopping)
         finally:

@@ -9,7 +9,7 @@ from backend.text import check_journal, check_text
 from frontend.cli import options
 from frontend.cli.moments import parse_moment
 from frontend.cli.output import CommandFailed, print_json, print_text
-from frontend.cli.session import opened, settings
+from frontend.cli.session import opened, settings, undo_command
 from frontend.cli.writing import comes_from_stdin, editor_text, read_stdin
 
 _UNDONE = {
@@ -73,11 +73,12 @@ def delete(uuid: options.Uuid, as_json: options.AsJson = False) -> None:
     """Remove an entry; 'charlie undo' brings it back."""
     with opened() as runtime:
         full = runtime.journal.resolve_uuid(uuid)
+        undo = undo_command(runtime, full)
         runtime.journal.delete(full)
     if as_json:
         print_json({"uuid": full})
     else:
-        print_text(f"deleted {full} ('charlie undo' brings it back)")
+        print_text(f"deleted {full} ({undo} brings it back)")
 
 
 def undo(journal: options.Journal = None, as_json: options.AsJson = False) -> None:
@@ -132,10 +133,11 @@ def reject(
             choices = ", ".join(f"{entity.uuid} ({entity.type.value})" for entity in wanted)
             raise CommandFailed(f"that entry has {len(wanted)} things by this name, give a uuid: {choices}")
         runtime.journal.reject(full, wanted[0].uuid)
+        undo = undo_command(runtime, full)
     if as_json:
         print_json({"uuid": full, "entity": wanted[0].uuid})
     else:
-        print_text(f"rejected in {full} ('charlie undo' takes it back)")
+        print_text(f"rejected in {full} ({undo} takes it back)")
 
 
 def _given(text: str | None) -> nullcontext[str] | None:

@@ -9,7 +9,7 @@ from backend.services.runtime import Runtime
 from backend.text import check_journal
 from frontend.cli import options
 from frontend.cli.output import CommandFailed, Json, print_json, print_table, print_text, short
-from frontend.cli.session import opened
+from frontend.cli.session import opened, undo_command
 from frontend.state.entry import quotation
 
 app = typer.Typer(
@@ -66,11 +66,11 @@ def accept(uuid: options.Uuid, surface: Surface, type_: Type = None, as_json: op
     """
     with opened() as runtime:
         full, doubt = _chosen(runtime, uuid, surface, type_)
-        entity_uuid = runtime.review.accept(full, doubt)
+        entity_uuid, undo = runtime.review.accept(full, doubt), undo_command(runtime, full)
     if as_json:
         print_json({"uuid": full, "entity": entity_uuid, "name": doubt.name, "type": doubt.type.value})
     else:
-        print_text(f"accepted {doubt.name} in {full} ('charlie undo' takes it back)")
+        print_text(f"accepted {doubt.name} in {full} ({undo} takes it back)")
 
 
 @app.command(epilog="Example: charlie review dismiss 0198c5 May")
@@ -82,10 +82,11 @@ def dismiss(uuid: options.Uuid, surface: Surface, type_: Type = None, as_json: o
     with opened() as runtime:
         full, doubt = _chosen(runtime, uuid, surface, type_)
         runtime.review.dismiss(full, doubt)
+        undo = undo_command(runtime, full)
     if as_json:
         print_json({"uuid": full, "name": doubt.name, "type": doubt.type.value})
     else:
-        print_text(f"dismissed {doubt.name} in {full} ('charlie undo' takes it back)")
+        print_text(f"dismissed {doubt.name} in {full} ({undo} takes it back)")
 
 
 def _chosen(runtime: Runtime, uuid: str, surface: str, type_: EntityType | None) -> tuple[str, Doubt]:

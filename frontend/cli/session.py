@@ -28,6 +28,16 @@ def opened() -> Iterator[Runtime]:
         runtime.close()
 
 
+def undo_command(runtime: Runtime, uuid: str) -> str:
+    """What takes the last change to the journal of this entry back: 'charlie undo', with the journal where it must be.
+
+    Raises:
+        EpisodeNotFound: it is not there, or not any more.
+    """
+    journal = runtime.journal.get(uuid).journal
+    return "'charlie undo'" if journal == runtime.settings.journal else f"'charlie undo --journal {journal}'"
+
+
 def settings() -> Settings:
     """What the person has chosen.
 

@@ -174,6 +174,7 @@ class EditorScreen(CharlieScreen):
     @on(EntrySaved)
     def _take_saved(self, event: EntrySaved) -> None:
         self._is_saving = False
+        self.charlie.changed_in = self._journal
         self._uuid = self._keeper.episode_uuid = event.uuid
         self._saved_text = event.text
         if self._is_changed:

@@ -239,10 +239,11 @@ class HomeScreen(CharlieScreen):
         selected = self._timeline.selected
         if selected is not None:
             delete = partial(self.charlie.runtime.journal.delete, selected.uuid)
-            self.ask(delete, lambda _: EntryDeleted(selected.uuid))
+            self.ask(delete, lambda _: EntryDeleted(selected.uuid, selected.journal))
 
     @on(EntryDeleted)
     def _tell_deleted(self, event: EntryDeleted) -> None:
+        self.charlie.changed_in = event.journal
         self.say("Deleted. Press u to bring it back.")
         self._reload()
 

@@ -48,6 +48,7 @@ class ReaderScreen(CharlieScreen):
 
     def __init__(self, uuid: str, order: tuple[str, ...]) -> None:
         super().__init__(name="reader")
+        # The entry wanted; what the person says and does goes to the one shown, which is that of `_view`.
         self._uuid = uuid
         self._order = order
         self._view: EntryView | None = None
@@ -188,27 +189,28 @@ class ReaderScreen(CharlieScreen):
 
     def action_reject(self) -> None:
         """Says that the selected entity or doubt is none here; undo takes it back."""
-        entity = self._connections.selected
-        if entity is not None and self.focused is self._connections:
-            reject = partial(self.charlie.runtime.journal.reject, self._uuid, entity.uuid)
-            self.ask(reject, lambda _: EntityRejected(self._uuid, entity))
+        entity, view = self._connections.selected, self._view
+        if entity is not None and view is not None and self.focused is self._connections:
+            reject = partial(self.charlie.runtime.journal.reject, view.episode.uuid, entity.uuid)
+            self.ask(reject, lambda _: EntityRejected(view.episode.journal, entity))
         self._decide(is_right=False)
 
     def _decide(self, *, is_right: bool) -> None:
-        doubt, review, uuid = self._connections.selected_doubt, self.charlie.runtime.review, self._uuid
-        if doubt is not None and self.focused is self._connections:
-            decide = partial(review.accept if is_right else review.dismiss, uuid, doubt)
-            self.ask(decide, lambda _: DoubtDecided(uuid, doubt, is_right))
+        doubt, review, view = self._connections.selected_doubt, self.charlie.runtime.review, self._view
+        if doubt is not None and view is not None and self.focused is self._connections:
+            decide = partial(review.accept if is_right else review.dismiss, view.episode.uuid, doubt)
+            self.ask(decide, lambda _: DoubtDecided(view.episode.journal, doubt, is_right))
 
     @on(EntityRejected)
     def _tell_rejected(self, event: EntityRejected) -> None:
-        self._tell_said(event.entity.name, is_right=False)
+        self._tell_said(event.journal, event.entity.name, is_right=False)
 
     @on(DoubtDecided)
     def _tell_decided(self, event: DoubtDecided) -> None:
-        self._tell_said(event.doubt.name, is_right=event.is_right)
+        self._tell_said(event.journal, event.doubt.name, is_right=event.is_right)
 
-    def _tell_said(self, name: str, *, is_right: bool) -> None:
+    def _tell_said(self, journal: str, name: str, *, is_right: bool) -> None:
+        self.charlie.changed_in = journal
         became = "counts here now" if is_right else "is not marked here any more"
         self.say(f"{one_line(name)[:40]} {became}. Press u to take that back.")
         self._load()
@@ -226,18 +228,21 @@ class ReaderScreen(CharlieScreen):
 
     def action_delete(self) -> None:
         """Removes the entry; undo brings it back."""
-        delete = partial(self.charlie.runtime.journal.delete, self._uuid)
-        self.ask(delete, lambda _: EntryDeleted(self._uuid))
+        if self._view is not None:
+            shown = self._view.episode
+            delete = partial(self.charlie.runtime.journal.delete, shown.uuid)
+            self.ask(delete, lambda _: EntryDeleted(shown.uuid, shown.journal))
 
     @on(EntryDeleted)
-    def _leave_deleted(self) -> None:
+    def _leave_deleted(self, event: EntryDeleted) -> None:
+        self.charlie.changed_in = event.journal
         self.say("Deleted. Press u to bring it back.")
         self.dismiss()
 
     def action_retry(self) -> None:
         """Has an entry read again that was given up."""
         if self._view is not None and self._view.status is EpisodeStatus.DEAD:
-            self.charlie.retry(self._uuid)
+            self.charlie.retry(self._view.episode.uuid)
 
     def action_step(self, step: int) -> None:
         """To the entry after this one in the list, or before it."""

@@ -12,6 +12,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import OptionList, Static
+from textual.worker import Worker, WorkerState
 
 from frontend.messages import ModelChosen, SelfTestEnded, SelfTestProgressed, SettingsArrived
 from frontend.screens.base import CharlieScreen
@@ -32,11 +33,12 @@ _HINTS: tuple[Hint, ...] = (
     ("?", "help", "app.help"),
 )
 _HINTS_TRYING: tuple[Hint, ...] = (("escape", "stop the test", "screen.back"), ("?", "help", "app.help"))
+_HINTS_CHECKING: tuple[Hint, ...] = (("escape", "stop the check", "screen.back"), ("?", "help", "app.help"))
 _CHANGING = "Other settings are changed in charlie.toml in the home, or by CHARLIE_… in the environment."
 
 
 class SettingsScreen(CharlieScreen):
-    """Shows; chooses the model that reads; tries one. One test at a time, and it ends with the screen."""
+    """Shows; chooses the model that reads; tries one. One check or test at a time, and it ends with the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "back", "Back"),
@@ -45,9 +47,9 @@ class SettingsScreen(CharlieScreen):
 
     def __init__(self) -> None:
         super().__init__(name="settings")
-        # Set to end the test that runs; None while none does.
+        # Set to end the check or the test that runs; None while none does.
         self._stop: Event | None = None
-        self._is_checking = False
+        self._work: Worker[None] | None = None
 
     def compose(self) -> ComposeResult:
         yield TitleBar(id="title")
@@ -83,7 +85,7 @@ class SettingsScreen(CharlieScreen):
         self.query_one(TitleBar).show("Settings", f"{active} reads" if active else "")
 
     def action_back(self) -> None:
-        """Stops the test that runs; without one, returns to where one came from."""
+        """Stops the check or the test that runs; without one, returns to where one came from."""
         if self._stop is None:
             self.dismiss()
         else:
@@ -96,19 +98,17 @@ class SettingsScreen(CharlieScreen):
     def action_use(self) -> None:
         """Has new entries read with the model under the cursor."""
         model = self._models.selected
-        if model is None or model.is_active or self._is_checking:
+        if model is None or model.is_active:
             return
         if self._stop is not None:
-            self.say("A test is running: stop it with escape first.")
+            self.say("A check or a test is running: stop it with escape first.")
             return
-        self._is_checking = True
-        self._tell(f"Checking {one_line(model.name)} …", None)
-        self.ask(partial(choose, self.charlie.runtime, model.choice), ModelChosen, self._failed)
+        stopping = self._begin(f"Checking {one_line(model.name)} …", _HINTS_CHECKING)
+        self._work = self.ask(partial(choose, self.charlie.runtime, model.choice, stopping), _chosen, self._failed)
 
     @on(ModelChosen)
     def _tell_chosen(self, event: ModelChosen) -> None:
-        self._is_checking = False
-        self._tell(f"{one_line(event.name)} reads new entries from now on.", True)
+        self._end(f"{one_line(event.name)} reads new entries from now on.", True)
         self._load()
 
     # Trying
@@ -116,19 +116,17 @@ class SettingsScreen(CharlieScreen):
     def action_try(self) -> None:
         """Has the model under the cursor read a dozen annotated entries, in a process of its own."""
         model = self._models.selected
-        if model is None or self._stop is not None or self._is_checking:
+        if model is None or self._stop is not None:
             return
-        self._stop = Event()
-        self._tell(f"Trying {one_line(model.name)} …", None)
-        self.query_one(KeyHints).show(_HINTS_TRYING)
+        stopping = self._begin(f"Trying {one_line(model.name)} …", _HINTS_TRYING)
         test = partial(
             try_model,
             self.charlie.runtime,
             model.choice,
             on_progress=self._progressed(one_line(model.name)),
-            stopping=self._stop.is_set,
+            stopping=stopping,
         )
-        self.ask(test, _ended, self._failed)
+        self._work = self.ask(test, _ended, self._failed)
 
     def _progressed(self, name: str) -> Callable[[str], None]:
         """Passes on how far the test is. Any thread."""
@@ -149,8 +147,24 @@ class SettingsScreen(CharlieScreen):
 
     @on(SelfTestEnded)
     def _show_end(self, event: SelfTestEnded) -> None:
-        self._stop, self._is_checking = None, False
-        self._tell("\n".join(event.words), event.is_good)
+        self._end("\n".join(event.words), event.is_good)
+
+    @on(Worker.StateChanged)
+    def _end_after_defect(self, event: Worker.StateChanged) -> None:
+        # No answer will come; what to say of it is said already, as of any call.
+        if event.worker is self._work and event.state is WorkerState.ERROR:
+            self._end("", None)
+
+    def _begin(self, words: str, hints: tuple[Hint, ...]) -> Callable[[], bool]:
+        """Says what is under way from now on; what is returned tells whether it is to stop."""
+        self._stop = Event()
+        self._tell(words, None)
+        self.query_one(KeyHints).show(hints)
+        return self._stop.is_set
+
+    def _end(self, words: str, is_good: bool | None) -> None:
+        self._stop = self._work = None
+        self._tell(words, is_good)
         self.query_one(KeyHints).show(_HINTS)
 
     def _tell(self, words: str, is_good: bool | None) -> None:
@@ -158,6 +172,10 @@ class SettingsScreen(CharlieScreen):
         self._trial.display = bool(words)
         self._trial.set_class(is_good is True, "good")
         self._trial.set_class(is_good is False, "bad")
+
+
+def _chosen(name: str | None) -> Message:
+    return SelfTestEnded(("Stopped: nothing is changed.",), None) if name is None else ModelChosen(name)
 
 
 def _ended(test: "SelfTest | None") -> Message:

@@ -88,15 +88,20 @@ def load_settings_view(runtime: "Runtime") -> SettingsView:
     return SettingsView(tuple(values), (*_server(settings), *(_model(model) for model in here)))
 
 
-def choose(runtime: "Runtime", choice: str) -> str:
-    """Have this model read new entries, as `charlie models use` does; its name. Takes the time of a load.
+def choose(runtime: "Runtime", choice: str, stopping: Callable[[], bool]) -> str | None:
+    """Have this model read new entries, as `charlie models use` does; its name, or None when it was stopped.
+
+    Takes the time of a load.
 
     Raises:
         SettingsError, InferenceError: it cannot be used; nothing is changed.
     """
     from backend.services.models import use_model  # as above
 
-    name = use_model(runtime.settings, choice).name
+    try:
+        name = use_model(runtime.settings, choice, stopping=stopping).name
+    except Stopped:
+        return None
     runtime.follow_settings()
     return name
 

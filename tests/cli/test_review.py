@@ -71,3 +71,22 @@ def test_with_nothing_to_decide_the_list_is_empty(charlie: Charlie, charlie_json
     assert charlie("review").stdout == ""
     assert charlie_json("review", "--journal", "nowhere") == []
     assert charlie("review", "--journal", "no/where").exit_code == 1
+
+
+def test_what_undoes_it_is_said_for_another_journal(
+    charlie: Charlie, charlie_json: CharlieJson, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Undo goes by journal: where that is not the one of the settings, the command names it."""
+    monkeypatch.setenv("CHARLIE_REVIEW_BELOW", "1")
+    uuid = charlie_json("add", TEXT, "--journal", "work")["uuid"]
+    assert charlie("work", "--drain").exit_code == 0
+    for arguments in (
+        ("review", "accept", uuid, "Berlin"),
+        ("reject", uuid, "Berlin"),
+        ("review", "dismiss", uuid, "Sarah Miller"),
+        ("delete", uuid),
+    ):
+        assert "('charlie undo --journal work' " in charlie(*arguments).stdout
+    monkeypatch.setenv("CHARLIE_JOURNAL", "work")
+    assert charlie_json("undo")["kind"] == "delete"
+    assert "('charlie undo' " in charlie("delete", uuid).stdout

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from threading import Event
 
 import pytest
 from textual.app import App
@@ -36,15 +37,15 @@ TEXT = "# A day out\n\nWith **Juno** to Wend, and Juno slept.\n"
 TAGGER = Provenance(ReaderKind.TAGGER, "0123", "")
 
 
-def _add(runtime: Runtime, text: str, *names: str) -> str:
+def _add(runtime: Runtime, text: str, *names: str, journal: str = "default") -> str:
     """An entry that was read by someone who was not sure of these names."""
-    uuid = runtime.journal.add(text)
+    uuid = runtime.journal.add(text, journal=journal)
     unsure = []
     for name in names:
         spans = tuple(Span(at.start(), at.end(), name, 0.25) for at in re.finditer(name, text))
         unsure.append(Doubt(key_of(name), name, EntityType.PERSON, spans))
     write = runtime.stores.write_reading
-    assert write(uuid, "default", 1, (), TAGGER, is_draft=False, unsure=unsure)
+    assert write(uuid, journal, 1, (), TAGGER, is_draft=False, unsure=unsure)
     assert runtime.stores.ledger.finish(uuid, 1)
     return uuid
 
@@ -226,3 +227,83 @@ def test_the_status_line_counts_what_is_unsure() -> None:
     status = Status({"default": 3}, 0, 0, at_rest, "tagger")
     assert activity(replace(status, unsure=1204)) == "All read · 1,204 unsure (v)"
     assert activity(status) == "All read"
+
+
+async def test_undo_takes_back_what_was_said_last_in_whichever_journal(
+    app: CharlieApp, runtime: Runtime, shown: Shown, until: Until
+) -> None:
+    """The list is of all journals: the newest entry of the one that is open stays, and the notice names the other."""
+    elsewhere = _add(runtime, "With Juno at work.", "Juno", journal="work")
+    here = runtime.journal.add("The newest entry")
+    async with app.run_test(size=SIZE) as pilot:
+        await until(lambda: "1 unsure (v)" in shown(app))
+        await pilot.press("v")
+        await until(lambda: app.screen.name == "review" and "With Juno at work" in shown(app))
+        await pilot.press("enter")
+        await until(lambda: "? Unsure" in shown(app))
+        await pilot.press("tab", "a")
+        await until(lambda: "Juno counts here now" in _said(app))
+        await pilot.press("u")
+        await until(lambda: "It waits for your word again. (journal work)" in _said(app))
+        assert [doubt.name for doubt in runtime.review.of(elsewhere)] == ["Juno"]
+        assert runtime.journal.get(here)
+        await pilot.press("d")
+        await until(lambda: app.screen.name == "review" and "Deleted." in _said(app))
+        await pilot.press("u")
+        await until(lambda: "The entry is back. (journal work)" in _said(app))
+        assert runtime.journal.get(elsewhere)
+
+
+async def test_undo_follows_the_journal_that_is_switched_to_and_written_in(
+    app: CharlieApp, runtime: Runtime, shown: Shown, until: Until
+) -> None:
+    """A removal from the list, and an edit of another journal's entry."""
+    elsewhere, here = _add(runtime, "With Juno at work.", journal="work"), runtime.journal.add("The newest entry")
+    async with app.run_test(size=SIZE) as pilot:
+        app.open_reader(elsewhere)
+        await until(lambda: "With Juno at work" in shown(app))
+        await pilot.press("e")
+        await until(lambda: app.screen.name == "editor")
+        await pilot.press("X", "escape")
+        await until(lambda: app.screen.name == "reader" and runtime.journal.get(elsewhere).revision == 2)
+        await pilot.press("u")
+        await until(lambda: "as it was before. (journal work)" in _said(app))
+        await pilot.press("escape")
+        await until(lambda: app.screen.name == "home" and "The newest entry" in shown(app))
+        await pilot.press("d")
+        await until(lambda: "Deleted." in _said(app))
+        await pilot.press("u")
+        await until(lambda: "The entry is back." in _said(app))
+        assert "The entry is back. (" not in _said(app)
+        assert runtime.journal.get(here)
+
+
+@pytest.mark.parametrize("key", ["a", "x", "d"])
+async def test_keys_go_to_the_entry_that_is_shown(
+    app: CharlieApp, runtime: Runtime, shown: Shown, until: Until, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """While the next one is on its way, a word or a removal is not for it."""
+    following, first = (_add(runtime, f"With Juno, {name}.", "Juno") for name in ("second", "first"))
+    may_arrive, asked, of = Event(), Event(), runtime.review.of
+
+    def slow(uuid: str) -> tuple[Doubt, ...]:
+        if uuid == following:
+            asked.set()
+            assert may_arrive.wait(8)
+        return of(uuid)
+
+    monkeypatch.setattr(runtime.review, "of", slow)
+    async with app.run_test(size=SIZE) as pilot:
+        app.open_reader(first, (first, following))
+        await until(lambda: "? Unsure" in shown(app))
+        await pilot.press("tab")
+        await until(lambda: app.screen.query_one(Connections).selected_doubt)
+        await pilot.press("n")
+        await until(asked.is_set)
+        await pilot.press(key)
+        await until(lambda: "Press u" in _said(app))
+        may_arrive.set()
+    assert [doubt.name for doubt in of(following)] == ["Juno"]
+    uuids = {episode.uuid for episode in runtime.journal.page().episodes}
+    assert uuids == ({following} if key == "d" else {first, following})
+    assert key == "d" or of(first) == ()

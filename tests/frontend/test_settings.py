@@ -1,5 +1,6 @@
 """The settings screen: what is set, which model reads, and the self-test from it."""
 
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -9,6 +10,7 @@ import psutil
 import pytest
 from textual.app import App
 
+from backend.inference.probe import Prober
 from backend.services.runtime import Runtime
 from backend.settings import load_settings
 from frontend.app import CharlieApp
@@ -155,10 +157,55 @@ async def test_leaving_charlie_ends_the_test(
     await until_child(lambda: not _children())
 
 
-def _children() -> list[psutil.Process]:
-    """Processes of a self-test that still run."""
+@pytest.mark.parametrize("key", ["escape", "ctrl+q"])
+async def test_a_check_ends_when_told_to(
+    app: CharlieApp, with_model: Runtime, shown: Shown, until: Until, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """A child that never answers: escape or quitting ends it, and the choice stays what it was."""
+    sleeper = (sys.executable, "-c", "import time; time.sleep(60)", "never_answers")
+    monkeypatch.setattr("backend.inference.loading.Prober", lambda folder: Prober(folder, command=sleeper))
+    async with app.run_test(size=SIZE) as pilot:
+        await _open(app, until, 2)
+        await pilot.press("j", "enter")
+        await until(lambda: "escape stop the check" in shown(app) and _children("never_answers"))
+        await pilot.press(key)
+        if key == "escape":
+            await until(lambda: "Stopped: nothing is changed." in shown(app))
+            await pilot.press("escape")
+            await until(lambda: app.screen.name == "home")
+    await until(lambda: not _children("never_answers"))
+    assert load_settings(home=with_model.settings.home).llm_path is None
+
+
+@pytest.mark.parametrize(("key", "does"), [("enter", "choose"), ("t", "try_model")])
+async def test_a_defect_does_not_hold_the_screen(
+    app: CharlieApp,
+    with_model: Runtime,
+    shown: Shown,
+    until: Until,
+    monkeypatch: pytest.MonkeyPatch,
+    key: str,
+    does: str,
+) -> None:
+    """An error that nobody expects is told; the screen can be used on and left."""
+
+    def broken(*_arguments: object, **_named: object) -> None:
+        raise RuntimeError("no more threads")
+
+    monkeypatch.setattr(f"frontend.screens.settings.{does}", broken)
+    async with app.run_test(size=SIZE) as pilot:
+        await _open(app, until, 2)
+        await pilot.press("j", key)
+        await until(lambda: any("went wrong inside" in notice.message for notice in app._notifications))
+        await until(lambda: "escape back" in shown(app) and "mine.gguf …" not in shown(app))
+        await pilot.press("escape")
+        await until(lambda: app.screen.name == "home")
+
+
+def _children(word: str = "self_test_child") -> list[psutil.Process]:
+    """Processes of a self-test, or with this word in their command, that still run."""
     found = []
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):  # it has ended meanwhile
-            found += [child] if "self_test_child" in " ".join(child.cmdline()) else []
+            found += [child] if word in " ".join(child.cmdline()) else []
     return found

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.errors import Stopped, WeightsUnusable
+from backend.errors import ReadingUnavailable, Stopped, WeightsUnusable
 from backend.inference.loader import LoadSettings
 from backend.inference.probe import Prober
 
@@ -155,3 +155,11 @@ def test_a_crash_in_spite_of_the_probe_is_learnt_from(f16_path: Path, tmp_path: 
     safe = prober.safe_settings(f16_path, wanted)
     assert (safe.use_extra_bufts, safe.n_gpu_layers) == (False, 0)
     assert "while it read" in prober.why_safer(f16_path, wanted)
+
+
+def test_without_a_child_it_is_said_what_to_do(f16_path: Path, tmp_path: Path) -> None:
+    """That no process can be started says nothing about the file: nothing is remembered."""
+    prober = Prober(tmp_path, command=("/nonexistent/python",))
+    with pytest.raises(ReadingUnavailable, match="close other programs"):
+        prober.safe_settings(f16_path, WANTED)
+    assert not (tmp_path / "probes.json").exists()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.errors import DownloadFailed, ModelUnknown, SettingsError, WeightsMissing
+from backend.errors import DownloadFailed, ModelUnknown, SettingsError, Stopped, WeightsMissing
 from backend.inference.download import Patience
 from backend.inference.loading import ModelLoader
 from backend.services.models import Fit, ListedModel, Memory, list_models, pull_model, remove_model, use_model
@@ -234,3 +234,15 @@ def test_server_is_not_overruled_in_silence(settings: Settings, llm_path: Path) 
     with pytest.raises(SettingsError, match="reads in place of any model here"):
         use_model(remote, str(llm_path))
     assert not any(model.is_active for model in listed(remote).values())
+
+
+def test_a_check_that_is_stopped_changes_nothing(settings: Settings, llm_path: Path) -> None:
+    """In the middle of the try, and where the file is known and nothing is left to try."""
+    with pytest.raises(Stopped):
+        use_model(settings, str(llm_path), stopping=lambda: True)
+    assert load_settings(home=settings.home).llm_path is None
+    use_model(settings, str(llm_path))
+    use_model(load_settings(home=settings.home), "tagger")
+    with pytest.raises(Stopped):
+        use_model(load_settings(home=settings.home), str(llm_path), stopping=lambda: True)
+    assert load_settings(home=settings.home).llm_path is None

@@ -169,3 +169,10 @@ def test_names_are_those_of_the_list(settings: Settings, llm_path: Path, tmp_pat
         candidate(settings, "server")
     with pytest.raises(InferenceError, match="no model file"):
         run_self_test(settings, str(tmp_path / "nothing.gguf"), n_journal=1)
+
+
+def test_without_a_child_it_is_said_what_to_do(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process can be started: an error of ours, in words."""
+    monkeypatch.setattr("backend.services.self_test.sys.executable", "/nonexistent/python")
+    with pytest.raises(InferenceError, match="close other programs"):
+        run_self_test(settings, "tagger", n_journal=1)
