@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from backend.inference.tag_input import UNKNOWN, Pieces
+from optimizers.tagger.card import NAME, ROOT
 
 try:
     import torch
@@ -33,7 +34,6 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"training needs {error.name}: pip install -e '.[train]'")
 
-ROOT: Final = Path(__file__).resolve().parent.parent
 DATA: Final = ROOT / "optimizers" / "data"
 # Corpora whose licences allow a model trained on them to be given away: their splits, and which part of them an epoch
 # reads. WNUT17's test split is for its score alone.
@@ -44,7 +44,6 @@ CORPORA: Final = {
     "litbank": (("all",), 0.05),
     "gum": (("all",), 0.1),
 }
-NAME: Final = "charlie-tagger-v1"
 TEMPLATE: Final = ROOT / "models" / "all-MiniLM-L6-v2.q8_0.gguf"
 
 

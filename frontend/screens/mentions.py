@@ -1,16 +1,14 @@
 """Every entry that mentions one entity, each with the line that does."""
 
 from functools import partial
-from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
 from backend.domain import Entity, Page, PageCursor
 from frontend.messages import PageArrived
-from frontend.screens.base import CharlieScreen
+from frontend.screens.entry_list import EntryListScreen
 from frontend.state.entry import load_quoted
 from frontend.state.wording import plural
 from frontend.widgets.key_hints import Hint, KeyHints
@@ -24,10 +22,8 @@ _HINTS: tuple[Hint, ...] = (
 )
 
 
-class MentionsScreen(CharlieScreen):
+class MentionsScreen(EntryListScreen):
     """The entries of a journal that mention an entity, newest first."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "back", "Back")]
 
     def __init__(self, entity: Entity, journal: str) -> None:
         super().__init__(name="mentions")
@@ -64,15 +60,3 @@ class MentionsScreen(CharlieScreen):
     def _load_more(self) -> None:
         if self._next is not None:
             self._load()
-
-    @on(Timeline.Opened)
-    def _read(self, event: Timeline.Opened) -> None:
-        self.charlie.open_reader(event.uuid, tuple(episode.uuid for episode in self._timeline.episodes))
-
-    def action_read(self) -> None:
-        """Reads the entry under the cursor."""
-        self._timeline.action_open()
-
-    def action_back(self) -> None:
-        """Returns to the entry one came from."""
-        self.dismiss()

@@ -1,17 +1,15 @@
 """Every entry with something in it that readers were not sure of, each with the line in question."""
 
 from functools import partial
-from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Static
 
 from backend.domain import ChangeKind
 from frontend.messages import ChangesSeen, DoubtsArrived
-from frontend.screens.base import CharlieScreen
+from frontend.screens.entry_list import EntryListScreen
 from frontend.state.doubts import load_doubtful
 from frontend.state.wording import plural
 from frontend.widgets.key_hints import Hint, KeyHints
@@ -27,10 +25,8 @@ _HINTS: tuple[Hint, ...] = (
 _NOTHING = "Nothing waits for your word: readers were sure of all they found."
 
 
-class ReviewScreen(CharlieScreen):
+class ReviewScreen(EntryListScreen):
     """The entries of all journals that wait for the person's word, newest first."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "back", "Back")]
 
     def __init__(self) -> None:
         super().__init__(name="review")
@@ -69,15 +65,3 @@ class ReviewScreen(CharlieScreen):
         kinds = {ChangeKind.SAVED, ChangeKind.DELETED, ChangeKind.READ}
         if self.is_current and any(change.kind in kinds for change in event.changes):
             self._load()
-
-    @on(Timeline.Opened)
-    def _read(self, event: Timeline.Opened) -> None:
-        self.charlie.open_reader(event.uuid, tuple(episode.uuid for episode in self._timeline.episodes))
-
-    def action_read(self) -> None:
-        """Reads the entry under the cursor."""
-        self._timeline.action_open()
-
-    def action_back(self) -> None:
-        """Returns to where one came from."""
-        self.dismiss()

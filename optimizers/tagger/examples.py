@@ -43,7 +43,6 @@ class Example:
 
     window: Window
     allowed: tuple[int, ...]
-    is_whole: bool
 
 
 def read_passages(path: Path) -> Iterator[Marked]:
@@ -124,7 +123,7 @@ def examples(texts: Iterable[Marked], pieces: Pieces) -> Iterator[Example]:
             free = 1 if marked.is_whole else 1 | _BITS_OF_ACTIVITY
             allowed = [1 << label if label else free for label in labels]
             allowed[: window.first_own] = [0] * window.first_own
-            yield Example(window, tuple(allowed), marked.is_whole)
+            yield Example(window, tuple(allowed))
 
 
 _BITS_OF_ACTIVITY: Final = 0b110000000
