@@ -11,10 +11,8 @@ import random
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,10 +24,10 @@ try:
     from tokenizers import Tokenizer
 
     from optimizers.tagger.decoding import calibrate, predict, score
-    from optimizers.tagger.examples import Marked, examples, read_corpus, read_gold, read_passages
+    from optimizers.tagger.examples import Marked, examples, read_corpus, read_gold, read_names, read_passages
     from optimizers.tagger.export import rounded, write_encoder, write_head
     from optimizers.tagger.network import Network, log_chances
-    from optimizers.tagger.training import Plan, Step, averaged, train
+    from optimizers.tagger.training import Plan, Step, Weighted, train
     from optimizers.tagger.variety import Variety
 except ModuleNotFoundError as error:
     sys.exit(f"training needs {error.name}: pip install -e '.[train]'")
@@ -40,9 +38,9 @@ DATA: Final = ROOT / "optimizers" / "data"
 CORPORA: Final = {
     "wnut17": (("train", "dev"), 1.0),
     "btc": (("train", "dev", "test"), 0.35),
-    "ewt": (("dev", "test"), 0.1),
-    "litbank": (("all",), 0.05),
-    "gum": (("all",), 0.1),
+    "ewt": (("dev", "test"), 0.5),
+    "litbank": (("all",), 0.15),
+    "gum": (("all",), 0.3),
 }
 TEMPLATE: Final = ROOT / "models" / "all-MiniLM-L6-v2.q8_0.gguf"
 
@@ -54,27 +52,26 @@ class Data:
     authored: list[Marked]
     # With the part of them that an epoch reads.
     public: list[tuple[Marked, float]]
+    # By code of type.
+    names: dict[str, list[str]]
     tuning: list[Marked]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train once a seed, average, calibrate, write the files; 0 when all is well."""
+    """Train, calibrate, write the files; 0 when all is well."""
     options = _options(arguments)
+    torch.set_num_threads(options.threads)
     data = read_data(options.limit)
     _say(f"{len(data.authored):,} passages, {len(data.public):,} public texts, {len(data.tuning)} entries for tuning")
     pretrained = options.pretrained or packaged_encoder()
-    plans = [replace(Plan(seed=seed, is_bf16=_is_bf16(options.precision)), **_given(options)) for seed in options.seeds]
+    pieces = word_pieces(pretrained)
+    plan = replace(Plan(is_bf16=_is_bf16(options.precision)), **_given(options))
     started_s = time.monotonic()
-    n_threads = max(1, options.threads // len(plans))
-    # A run a core: two threads of one run wait for each other more than they gain.
-    with ProcessPoolExecutor(len(plans), get_context("spawn")) as pool:
-        runs = [pool.submit(train_one, pretrained, plan, options.limit, n_threads) for plan in plans]
-        networks = [_network(pretrained, run.result()) for run in runs]
-    network = averaged(networks)
+    network = trained(data, pretrained, pieces, plan)
     rounded(network)
     minutes = (time.monotonic() - started_s) / 60
-    made = {"seeds": options.seeds, "minutes": round(minutes, 1), "threads": n_threads * len(plans)}
-    return _write(network, data.tuning, word_pieces(pretrained), options.out, plans[0], made)
+    made = {"minutes": round(minutes, 1), "threads": options.threads, "torch": torch.__version__}
+    return _write(network, data.tuning, pieces, options.out, plan, made)
 
 
 def read_data(limit: int) -> Data:
@@ -87,36 +84,31 @@ def read_data(limit: int) -> Data:
     ]
     tuning = read_gold(DATA / "gold" / "tuning.jsonl")
     part = slice(limit or None)
-    return Data(authored[part], public[part], tuning[part])
+    return Data(authored[part], public[part], read_names(DATA / "names"), tuning[part])
 
 
-def train_one(pretrained: Path, plan: Plan, limit: int, n_threads: int) -> dict[str, Any]:
-    """One run in a process of its own: the weights by name."""
-    torch.set_num_threads(n_threads)
-    data, pieces = read_data(limit), word_pieces(pretrained)
-    variety = Variety([*data.authored, *(marked for marked, _ in data.public)])
-    shared = [(example, share) for marked, share in data.public for example in examples([marked], pieces)]
+def trained(data: Data, pretrained: Path, pieces: Pieces, plan: Plan) -> Network:
+    """The network, told of after every epoch."""
+    variety = Variety([*data.authored, *(marked for marked, _ in data.public)], data.names)
     started_s = time.monotonic()
 
-    def epoch_of(random_: random.Random) -> list[Any]:
-        texts = variety.varied(data.authored, random_, exchanged=plan.exchanged, lower_case=plan.lower_case)
-        return list(examples(variety.joined(texts, random_, joined=plan.joined), pieces))
+    def epoch_of(random_: random.Random) -> list[Weighted]:
+        vary = partial(variety.varied, random_=random_, exchanged=plan.exchanged, lower_case=plan.lower_case)
+        authored = variety.joined(vary(data.authored), random_, joined=plan.joined)
+        public = vary([marked for marked, share in data.public if random_.random() < share])
+        return [
+            *((example, 1.0) for example in examples(authored, pieces)),
+            *((example, plan.public_weight) for example in examples(public, pieces)),
+        ]
 
     def told(epoch: int, network: Network) -> None:
         found = predict(data.tuning, pieces, partial(log_chances, network))
         typed, untyped = score(data.tuning, found), score(data.tuning, found, typed=False)
         minutes = (time.monotonic() - started_s) / 60
         scores = f"{typed.f1:.3f}, untyped {untyped.f1:.3f}"
-        _say(f"seed {plan.seed}, epoch {epoch + 1}, {minutes:.0f} min: F1 on the tuning entries {scores}")
+        _say(f"epoch {epoch + 1}, {minutes:.0f} min: F1 on the tuning entries {scores}")
 
-    network = train(pretrained, epoch_of, shared, plan, on_step=partial(_progress, plan.seed), on_epoch=told)
-    return {name: value.numpy() for name, value in network.state_dict().items()}
-
-
-def _network(pretrained: Path, weights: dict[str, Any]) -> Network:
-    network = Network(pretrained)
-    network.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
-    return network
+    return train(pretrained, epoch_of, plan, on_step=_progress, on_epoch=told)
 
 
 def _write(
@@ -128,8 +120,7 @@ def _write(
     write_head(network, calibrate(tuning, found), folder / f"{NAME}.head.npz")
     typed, untyped = score(tuning, found).f1, score(tuning, found, typed=False).f1
     made |= {
-        "plan": {name: getattr(plan, name) for name in plan.__slots__ if name != "seed"},
-        "torch": torch.__version__,
+        "plan": {name: getattr(plan, name) for name in plan.__slots__},
         "tuning_f1": {"typed": round(typed, 4), "untyped": round(untyped, 4)},
         # What PyTorch finds in the tuning entries: the application must find the same.
         "tuning_spans": [[[span.start, span.end, type_] for type_, span in one] for one in found],
@@ -168,16 +159,13 @@ def _is_bf16(precision: str) -> bool:
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:
-    return {name: value for name in ("epochs", "rate") if (value := getattr(options, name)) is not None}
+    return {name: value for name in ("epochs", "rate", "seed") if (value := getattr(options, name)) is not None}
 
 
-def _progress(seed: int, step: Step) -> None:
-    parent = parent_process()
-    if parent is not None and not parent.is_alive():
-        sys.exit("stopped")  # nobody is left to take the weights
+def _progress(step: Step) -> None:
     if sys.stderr.isatty():
         left = f"{step.seconds_left / 60:.0f} min left"
-        print(f"\rseed {seed} {step.done:6.1%}  loss {step.loss:.3f}  {left} ", end="", file=sys.stderr, flush=True)
+        print(f"\r{step.done:6.1%}  loss {step.loss:.3f}  {left} ", end="", file=sys.stderr, flush=True)
 
 
 def _say(line: str) -> None:
@@ -188,7 +176,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("train_tagger", description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "models", help="folder for the files")
     parser.add_argument("--pretrained", type=Path, help="folder of the encoder; the packaged one by default")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="a run each, side by side, averaged")
+    parser.add_argument("--seed", type=int)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--rate", type=float, help="highest learning rate of the encoder")
     parser.add_argument("--limit", type=int, default=0, help="only so many texts of each kind, for a try")

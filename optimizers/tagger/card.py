@@ -90,8 +90,7 @@ def _speed(result: dict[str, Any]) -> str:
 
 def _plan(made: dict[str, Any]) -> str:
     plan = ", ".join(f"{name} {value:g}" for name, value in made["plan"].items() if not isinstance(value, bool))
-    seeds = " and ".join(map(str, made["seeds"]))
-    return f"seeds {seeds}, {plan}; {made['minutes']:.0f} minutes on {made['threads']} threads, torch {made['torch']}"
+    return f"{plan}; {made['minutes']:.0f} minutes, {made['threads']} threads, torch {made['torch']}"
 
 
 if __name__ == "__main__":

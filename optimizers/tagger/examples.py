@@ -1,7 +1,8 @@
 """Training data of the tagger: authored passages and public corpora become windows with the labels they allow.
 
 The public corpora know no activities, so that what they leave unmarked may be one: of such a word only the labels
-that are ruled out are learnt from.
+that are ruled out are learnt from. Nothing is learnt from their handles, of which one corpus marks nearly all and
+another none: which of them are names is left to how they look.
 """
 
 import gzip
@@ -21,6 +22,7 @@ TYPES: Final = ("PER", "PLC", "GRP", "ACT")
 _MARK: Final = re.compile(r"\[\[([^\[\]|]+)\|(PER|PLC|GRP|ACT)\]\]")
 _GOLD_TYPES: Final = {"Person": "PER", "Place": "PLC", "Group": "GRP", "Activity": "ACT"}
 _CORPUS_TYPES: Final = {"PERSON": "PER", "PLACE": "PLC", "GROUP": "GRP"}
+_NAMES: Final = {"PER": "people.txt", "PLC": "places.txt", "GRP": "groups.txt"}
 # Lines of these corpora stand in the order of their documents; those of the others are single messages.
 _RUNNING: Final = frozenset({"ewt", "litbank", "gum"})
 # Words of running text that are put together.
@@ -58,6 +60,11 @@ def read_passages(path: Path) -> Iterator[Marked]:
         if "[[" in marked.text or "]]" in marked.text:
             raise ValueError(f"{path}:{number}: a malformed mark")
         yield marked
+
+
+def read_names(folder: Path) -> dict[str, list[str]]:
+    """Names to exchange others for, by code of type; a file a type, a name a line."""
+    return {code: (folder / name).read_text("utf-8").splitlines() for code, name in _NAMES.items()}
 
 
 def parse_marked(line: str) -> Marked:
@@ -123,6 +130,9 @@ def examples(texts: Iterable[Marked], pieces: Pieces) -> Iterator[Example]:
             free = 1 if marked.is_whole else 1 | _BITS_OF_ACTIVITY
             allowed = [1 << label if label else free for label in labels]
             allowed[: window.first_own] = [0] * window.first_own
+            if not marked.is_whole:
+                words = [one.word.text for one in window.read]
+                allowed = [0 if before == "@" else bits for before, bits in zip(["", *words], allowed, strict=False)]
             yield Example(window, tuple(allowed))
 
 

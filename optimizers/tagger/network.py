@@ -27,7 +27,10 @@ class Network(nn.Module):
 
     def __init__(self, pretrained: Path | str, dropout: float = 0.1) -> None:
         super().__init__()
-        self.encoder = BertModel.from_pretrained(pretrained, add_pooling_layer=False)
+        # On a CPU the fused attention's backward pass takes two fifths of a step, and dropping attention a fourth.
+        self.encoder = BertModel.from_pretrained(
+            pretrained, add_pooling_layer=False, attn_implementation="eager", attention_probs_dropout_prob=0.0
+        )
         width = self.encoder.config.hidden_size
         self.hidden = nn.Linear(width + N_FEATURES, HIDDEN)
         self.out = nn.Linear(HIDDEN, N_LABELS)

@@ -1,4 +1,4 @@
-"""Trains the tagger's network: passages in full, a part of the public corpora anew in every epoch."""
+"""Trains the tagger's network on texts that every epoch gives anew."""
 
 import random
 import time
@@ -14,7 +14,6 @@ from optimizers.tagger.network import Network, loss_of, make_batch
 
 _WARM_UP: Final = 0.1
 _HEAD_RATE: Final = 1e-3
-_BEGIN_SEED: Final = 0
 # Windows of one length share a batch: sorted within so many, batches shuffled.
 _SORTED_TOGETHER: Final = 1024
 
@@ -23,16 +22,16 @@ _SORTED_TOGETHER: Final = 1024
 class Plan:
     """What a training run is made of; the seed and these make the same weights on the same machine."""
 
-    epochs: int = 6
+    epochs: int = 5
     # Learning rate of the encoder at its highest.
     rate: float = 2e-4
     # What a public window weighs beside an authored one.
-    public_weight: float = 0.5
+    public_weight: float = 1.0
     # Tokens of a batch, padding included.
     batch_tokens: int = 3_072
     # How much of the former weights the kept average holds after each step.
     average: float = 0.995
-    # Chance that an authored passage loses its capitals, or names of it are exchanged for others.
+    # Chance that a text loses its capitals, or names of it are exchanged for others.
     lower_case: float = 0.1
     exchanged: float = 0.3
     # Chance that a passage goes on with another, as in a longer entry.
@@ -51,15 +50,13 @@ class Step:
     seconds_left: float
 
 
+# A window, and what its words count for.
 Weighted = tuple[Example, float]
-# A window, and the chance that an epoch reads it.
-Shared = tuple[Example, float]
 
 
 def train(
     pretrained: Path,
-    authored: Callable[[random.Random], Sequence[Example]],
-    public: Sequence[Shared],
+    epoch_of: Callable[[random.Random], Sequence[Weighted]],
     plan: Plan,
     *,
     on_step: Callable[[Step], None] = lambda _step: None,
@@ -67,20 +64,18 @@ def train(
 ) -> Network:
     """A trained network: the moving average of its weights.
 
-    `authored` makes an epoch's passages, changed or not; of the public windows each is read with its chance.
+    `epoch_of` makes the windows of one epoch; about as many every time, or the rate falls too early or too late.
     """
     random_ = random.Random(plan.seed)
-    # All runs begin alike, or their average would mean nothing.
-    torch.manual_seed(_BEGIN_SEED)
-    network, kept = Network(pretrained), Network(pretrained)
     torch.manual_seed(plan.seed)
+    network, kept = Network(pretrained), Network(pretrained)
     kept.load_state_dict(network.state_dict())
     head = [p for name, p in network.named_parameters() if not name.startswith("encoder")]
     groups = [{"params": network.encoder.parameters(), "lr": plan.rate}, {"params": head, "lr": _HEAD_RATE}]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
     started_s, done, n_steps = time.monotonic(), 0, 0
     for epoch in range(plan.epochs):
-        batches = _batches(authored(random_), public, plan, random_)
+        batches = _batches(epoch_of(random_), plan, random_)
         n_steps = n_steps or len(batches) * plan.epochs
         network.train()
         for batch in batches:
@@ -94,16 +89,6 @@ def train(
             on_step(Step(epoch, passed, loss, (time.monotonic() - started_s) * (1 - passed) / passed))
         on_epoch(epoch, kept)
     return kept
-
-
-@torch.no_grad()
-def averaged(networks: Sequence[Network]) -> Network:
-    """The first network with the mean of all their weights (a model soup: Wortsman et al. 2022)."""
-    first = networks[0]
-    for name, value in first.state_dict().items():
-        if value.is_floating_point():
-            value.copy_(torch.stack([network.state_dict()[name] for network in networks]).mean(dim=0))
-    return first
 
 
 def _learn(network: Network, optimizer: torch.optim.Optimizer, batch: list[Weighted], *, is_bf16: bool) -> float:
@@ -129,12 +114,8 @@ def _average(kept: Network, network: Network, share: float) -> None:
         old.lerp_(new, 1 - share)
 
 
-def _batches(
-    authored: Sequence[Example], public: Sequence[Shared], plan: Plan, random_: random.Random
-) -> list[list[Weighted]]:
-    pool = [(example, 1.0) for example in authored]
-    pool += [(example, plan.public_weight) for example, share in public if random_.random() < share]
-    random_.shuffle(pool)
+def _batches(windows: Sequence[Weighted], plan: Plan, random_: random.Random) -> list[list[Weighted]]:
+    pool = random_.sample(windows, len(windows))
     batches: list[list[Weighted]] = []
     for start in range(0, len(pool), _SORTED_TOGETHER):
         batch: list[Weighted] = []

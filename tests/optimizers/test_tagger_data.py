@@ -10,10 +10,20 @@ import pytest
 
 from backend.domain import Span
 from optimizers.tagger.decoding import calibrate, predict, score
-from optimizers.tagger.examples import TYPES, Example, Marked, examples, parse_marked, read_corpus, read_passages
+from optimizers.tagger.examples import (
+    TYPES,
+    Example,
+    Marked,
+    examples,
+    parse_marked,
+    read_corpus,
+    read_names,
+    read_passages,
+)
 from optimizers.tagger.variety import Variety
 
-PASSAGES = Path(__file__).parents[2] / "optimizers" / "data" / "passages"
+DATA = Path(__file__).parents[2] / "optimizers" / "data"
+PASSAGES = DATA / "passages"
 LINE = "Had to leave [[pottery class|ACT]] early.\\n[[Mum|PER]] and [[Dr. Okonkwo|PER]] at [[The Fox|PLC]]."
 
 
@@ -68,6 +78,39 @@ def test_corpora_say_nothing_about_activities(tmp_path: Path) -> None:
     (example,) = examples(read_corpus(path, ("train",)), pieces)
     free = 1 | 1 << 7 | 1 << 8
     assert example.allowed == (free, free, 1 << 1, 1 << 2)
+
+
+def test_nothing_is_learnt_from_the_handles_of_the_corpora() -> None:
+    """A word after @ has no label in a public text; in a passage it has the one that it is marked with."""
+    text, spans = "RT @ annlee: hi", ((5, 11, "PER"),)
+    (public,) = examples([Marked(text, spans, is_whole=False)], pieces)
+    (authored,) = examples([Marked(text, spans)], pieces)
+    assert [one.word.text for one in public.window.read][2] == "annlee"
+    assert public.allowed[2] == 0
+    assert public.allowed[1] != 0
+    assert authored.allowed[2] == 1 << 1
+
+
+def test_names_of_the_lists_stand_in_for_others() -> None:
+    """An exchanged name may come from the lists; a type without a list has the names of the texts alone."""
+    texts = [parse_marked("[[Ann|PER]] in [[Rome|PLC]]."), parse_marked("[[Bo|PER]] in [[Oslo|PLC]].")]
+    variety = Variety(texts, {"PER": ["Zelda"]})
+    found = {
+        after.text[start:end]
+        for seed in range(60)
+        for after in variety.varied(texts, random.Random(seed), exchanged=1.0, lower_case=0.0)
+        for start, end, _ in after.spans
+    }
+    assert found == {"Ann", "Bo", "Zelda", "Rome", "Oslo"}
+
+
+def test_the_lists_hold_names_and_nothing_else() -> None:
+    """Hundreds of each type, each once, without blanks at its ends."""
+    names = read_names(DATA / "names")
+    assert set(names) == {"PER", "PLC", "GRP"}
+    for listed in names.values():
+        assert len(listed) == len(set(listed)) > 500
+        assert all(name and name == name.strip() for name in listed)
 
 
 def test_variety_keeps_spans_in_place() -> None:
