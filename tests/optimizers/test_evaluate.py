@@ -188,7 +188,7 @@ def test_defects_are_told_before_anything_runs(evaluate: Evaluate, tmp_path: Pat
 def test_errors_are_shown_when_asked_for(evaluate: Evaluate) -> None:
     """By entry: what was missed and what is none."""
     ran = evaluate("tagger", "--set", SIX, "--errors")
-    assert "bo-1\tspurious\tbrother (Person)" in ran.out
+    assert "bo-1\tspurious\tToa Payoh (Place)" in ran.out
 
 
 def test_errors_of_the_reporting_set_are_refused(
