@@ -1,9 +1,10 @@
 """Pure: words with their places in the text, and from labelled words to spans. What the tagger was trained on."""
 
+import math
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from backend.domain import EntityType, FoundEntity, Span
@@ -16,6 +17,8 @@ _WORD: Final = re.compile(
 _STRAIGHT: Final = str.maketrans({"‘": "'", "’": "'", "ʼ": "'"})
 _TITLE: Final = re.compile(r"(?:Mr|Mrs|Ms|Mx|Dr|Prof|Rev|Fr|Sr|St|Capt|Lt|Sgt|Mme|Herr|Frau|Sir|Lady|Uncle|Aunt)\.?")
 _POSSESSIVE: Final = "'s"
+# What is wrong about twice as often as right is not worth a person's word.
+LEAST_CONFIDENCE: Final = 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,22 @@ def spans_of(tagged: Sequence[Tagged], text: str) -> Iterator[tuple[EntityType, 
         if any(char.isalnum() for char in surface):
             confidence = sum(one.probability for one in kept) / len(kept)
             yield kept[0].type, Span(start, start + len(surface), surface, min(1.0, confidence))
+
+
+def sure_enough[T](
+    spans: Iterable[tuple[T, Span]], calibration: Mapping[T, tuple[float, float]]
+) -> Iterator[tuple[T, Span]]:
+    """The spans with a confidence that is the share of such spans that are right, and none that has little.
+
+    `calibration` has, per type, slope and offset of the confidence's logit (Platt 1999).
+    """
+    for type_, span in spans:
+        slope, offset = calibration[type_]
+        chance = min(max(span.confidence, 1e-6), 1 - 1e-6)
+        logit = slope * math.log(chance / (1 - chance)) + offset
+        confidence = 1 / (1 + math.exp(-logit))
+        if confidence >= LEAST_CONFIDENCE:
+            yield type_, replace(span, confidence=confidence)
 
 
 def grouped(spans: Sequence[tuple[EntityType, Span]]) -> tuple[FoundEntity, ...]:

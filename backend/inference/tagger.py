@@ -4,9 +4,8 @@
 calibrated: of those with 0.9, nine in ten were right on entries that nothing was trained on.
 """
 
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from backend.inference.encoder import BATCH_TOKENS, Encoder, Floats
 from backend.inference.loader import LoadedModel
 from backend.inference.tag_head import N_LABELS, TYPES, features_of, likeliest, tagged_words
 from backend.inference.tag_input import N_MARKS, UNKNOWN, Window, windows
-from backend.inference.tag_words import Tagged, grouped, spans_of
+from backend.inference.tag_words import Tagged, grouped, spans_of, sure_enough
 from backend.inference.weights import fingerprint
 
 # Different words whose tokens are remembered; a million-character entry has fewer.
@@ -53,12 +52,13 @@ class Tagger:
             Stopped: `stopping` said so; asked before every batch of about 100 words.
         """
         spans: list[tuple[EntityType, Span]] = []
+        calibration = dict(zip(TYPES, self._head.calibration, strict=True))
         for batch in _batches(windows(text, self._pieces)):
             if stopping():
                 raise Stopped
             states = self._encoder.encode([window.tokens for window in batch], pooled=False)
             for window, vectors in zip(batch, states, strict=True):
-                spans.extend(self._head.calibrated(spans_of(self._head.tag(window, vectors), text)))
+                spans.extend(sure_enough(spans_of(self._head.tag(window, vectors), text), calibration))
         return Reading(grouped(spans), self.provenance)
 
 
@@ -94,14 +94,6 @@ class _Head:
         hidden = _gelu(np.einsum("ij,kj->ik", inputs, self.hidden_weight) + self.hidden_bias)
         chances = _softmax(np.einsum("ij,kj->ik", hidden, self.out_weight) + self.out_bias)
         return tagged_words(window, likeliest(np.log(chances + np.float32(1e-9))), chances)
-
-    def calibrated(self, spans: Iterator[tuple[EntityType, Span]]) -> Iterator[tuple[EntityType, Span]]:
-        """The spans with a confidence that is the share of such spans that are right."""
-        for type_, span in spans:
-            slope, offset = self.calibration[TYPES.index(type_)]
-            chance = min(max(span.confidence, 1e-6), 1 - 1e-6)
-            logit = slope * math.log(chance / (1 - chance)) + offset
-            yield type_, replace(span, confidence=1 / (1 + math.exp(-logit)))
 
 
 def _tokenize(model: LoadedModel, word: str) -> tuple[int, ...]:

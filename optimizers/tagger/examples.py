@@ -45,6 +45,8 @@ class Example:
 
     window: Window
     allowed: tuple[int, ...]
+    # Whether it is of a public text, by whose conventions ever it is read.
+    is_public: bool
 
 
 def read_passages(path: Path) -> Iterator[Marked]:
@@ -133,10 +135,19 @@ def examples(texts: Iterable[Marked], pieces: Pieces) -> Iterator[Example]:
             if not marked.is_whole:
                 words = [one.word.text for one in window.read]
                 allowed = [0 if before == "@" else bits for before, bits in zip(["", *words], allowed, strict=False)]
-            yield Example(window, tuple(allowed))
+            yield Example(window, tuple(allowed), not marked.is_whole)
+
+
+def unmarked_examples(texts: Iterable[Marked], pieces: Pieces) -> Iterator[Example]:
+    """The windows of public texts read as a journal is, where their marks do not hold: any label may be right."""
+    for marked in texts:
+        for window in windows(marked.text, pieces):
+            n_own = len(window.read) - window.first_own
+            yield Example(window, (0,) * window.first_own + (_ANY_LABEL,) * n_own, True)
 
 
 _BITS_OF_ACTIVITY: Final = 0b110000000
+_ANY_LABEL: Final = 0b111111111
 
 
 def labels_of(window: Window, marked: Marked) -> list[int]:

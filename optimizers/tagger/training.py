@@ -9,8 +9,9 @@ from typing import Final
 
 import torch
 
+from optimizers.tagger.distillation import Taught, Teachers, taught
 from optimizers.tagger.examples import Example
-from optimizers.tagger.network import Network, loss_of, make_batch
+from optimizers.tagger.network import Network, distance, loss_of
 
 _WARM_UP: Final = 0.1
 _HEAD_RATE: Final = 1e-3
@@ -25,8 +26,14 @@ class Plan:
     epochs: int = 5
     # Learning rate of the encoder at its highest.
     rate: float = 2e-4
-    # What a public window weighs beside an authored one.
-    public_weight: float = 1.0
+    # Which part of the passages an epoch reads.
+    passages: float = 1.0
+    # Share of the word pieces of public texts that are hidden.
+    masked: float = 0.0
+    # Share of the public texts that are read as a journal is, with the teachers' word for what is in them.
+    unsigned: float = 0.0
+    # What the teachers' word weighs beside the marks, from 0 to 1; nothing where there are none.
+    taught: float = 0.7
     # Tokens of a batch, padding included.
     batch_tokens: int = 3_072
     # How much of the former weights the kept average holds after each step.
@@ -36,7 +43,7 @@ class Plan:
     exchanged: float = 0.3
     # Chance that a passage goes on with another, as in a longer entry.
     joined: float = 0.3
-    seed: int = 1
+    seed: int = 0
     is_bf16: bool = True
 
 
@@ -50,15 +57,12 @@ class Step:
     seconds_left: float
 
 
-# A window, and what its words count for.
-Weighted = tuple[Example, float]
-
-
 def train(
     pretrained: Path,
-    epoch_of: Callable[[random.Random], Sequence[Weighted]],
+    epoch_of: Callable[[random.Random], Sequence[Example]],
     plan: Plan,
     *,
+    teachers: Teachers | None = None,
     on_step: Callable[[Step], None] = lambda _step: None,
     on_epoch: Callable[[int, Network], None] = lambda _epoch, _network: None,
 ) -> Network:
@@ -78,11 +82,11 @@ def train(
         batches = _batches(epoch_of(random_), plan, random_)
         n_steps = n_steps or len(batches) * plan.epochs
         network.train()
-        for batch in batches:
+        for one in taught(batches, teachers):
             rate = _rate(done / n_steps)
             for group, highest in zip(optimizer.param_groups, (plan.rate, _HEAD_RATE), strict=True):
                 group["lr"] = highest * rate
-            loss = _learn(network, optimizer, batch, is_bf16=plan.is_bf16)
+            loss = _learn(network, optimizer, one, plan)
             done += 1
             _average(kept, network, min(plan.average, done / (done + 10)))
             passed = min(1.0, done / n_steps)
@@ -91,11 +95,13 @@ def train(
     return kept
 
 
-def _learn(network: Network, optimizer: torch.optim.Optimizer, batch: list[Weighted], *, is_bf16: bool) -> float:
-    made = make_batch([example for example, _ in batch], [weight for _, weight in batch])
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_bf16):
-        logits = network(made)
-    loss = loss_of(logits.float(), made)
+def _learn(network: Network, optimizer: torch.optim.Optimizer, one: Taught, plan: Plan) -> float:
+    batch = one.batch.masked(plan.masked) if plan.masked else one.batch
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=plan.is_bf16):
+        logits = network(batch)
+    loss = loss_of(logits.float(), batch)
+    if one.chances is not None:
+        loss = (1 - plan.taught) * loss + plan.taught * distance(logits.float(), one.chances, batch)
     optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -114,13 +120,13 @@ def _average(kept: Network, network: Network, share: float) -> None:
         old.lerp_(new, 1 - share)
 
 
-def _batches(windows: Sequence[Weighted], plan: Plan, random_: random.Random) -> list[list[Weighted]]:
+def _batches(windows: Sequence[Example], plan: Plan, random_: random.Random) -> list[list[Example]]:
     pool = random_.sample(windows, len(windows))
-    batches: list[list[Weighted]] = []
+    batches: list[list[Example]] = []
     for start in range(0, len(pool), _SORTED_TOGETHER):
-        batch: list[Weighted] = []
-        for one in sorted(pool[start : start + _SORTED_TOGETHER], key=lambda one: one[0].window.n_tokens):
-            if batch and (len(batch) + 1) * one[0].window.n_tokens > plan.batch_tokens:
+        batch: list[Example] = []
+        for one in sorted(pool[start : start + _SORTED_TOGETHER], key=lambda one: one.window.n_tokens):
+            if batch and (len(batch) + 1) * one.window.n_tokens > plan.batch_tokens:
                 batches.append(batch)
                 batch = []
             batch.append(one)

@@ -19,6 +19,7 @@ from optimizers.tagger.examples import (
     read_corpus,
     read_names,
     read_passages,
+    unmarked_examples,
 )
 from optimizers.tagger.variety import Variety
 
@@ -53,6 +54,18 @@ def test_malformed_mark_names_its_line(tmp_path: Path) -> None:
     path.write_text("Fine.\n[[Mum|PERSON]] rang.\n", "utf-8")
     with pytest.raises(ValueError, match=r"bad\.txt:2"):
         list(read_passages(path))
+
+
+def test_public_text_without_its_conventions() -> None:
+    """Read as a journal is, a public text says nothing of its labels: the teachers do."""
+    marked = Marked("Ana ran home", ((0, 3, "PER"),), is_whole=False)
+    (signed,), (unsigned,) = examples([marked], pieces), unmarked_examples([marked], pieces)
+    assert signed.window.is_public
+    assert not unsigned.window.is_public
+    assert signed.is_public
+    assert unsigned.is_public
+    assert signed.allowed == (0b10, 0b110000001, 0b110000001)
+    assert unsigned.allowed == (0b111111111,) * 3
 
 
 def test_labels() -> None:
