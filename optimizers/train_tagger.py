@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from backend.inference.tag_words import sure_enough
+from backend.inference.tag_words import calibrated
 from optimizers.tagger.card import NAME, ROOT
 
 try:
@@ -61,7 +61,8 @@ def _write(network: Network, lessons: Lessons, folder: Path, plan: Plan, made: d
     calibration = calibrate(tuning, found)
     write_encoder(network, folder / f"{NAME}.q8_0.gguf", like=TEMPLATE, name=NAME)
     write_head(network, calibration, folder / f"{NAME}.head.npz")
-    kept = [list(sure_enough(spans, dict(zip(TYPES, calibration, strict=True)))) for spans in found]
+    lines = dict(zip(TYPES, calibration, strict=True))
+    kept = [[(type_, sure) for type_, span in one if (sure := calibrated(span, lines[type_]))] for one in found]
     typed, untyped = score(tuning, kept).f1, score(tuning, kept, typed=False).f1
     made |= {
         "plan": {name: getattr(plan, name) for name in plan.__slots__},

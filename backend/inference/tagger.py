@@ -19,7 +19,7 @@ from backend.inference.encoder import BATCH_TOKENS, Encoder, Floats
 from backend.inference.loader import LoadedModel
 from backend.inference.tag_head import N_LABELS, TYPES, features_of, likeliest, tagged_words
 from backend.inference.tag_input import N_MARKS, UNKNOWN, Window, windows
-from backend.inference.tag_words import Tagged, grouped, spans_of, sure_enough
+from backend.inference.tag_words import Tagged, calibrated, grouped, spans_of
 from backend.inference.weights import fingerprint
 
 # Different words whose tokens are remembered; a million-character entry has fewer.
@@ -52,13 +52,15 @@ class Tagger:
             Stopped: `stopping` said so; asked before every batch of about 100 words.
         """
         spans: list[tuple[EntityType, Span]] = []
-        calibration = dict(zip(TYPES, self._head.calibration, strict=True))
+        lines = dict(zip(TYPES, self._head.calibration, strict=True))
         for batch in _batches(windows(text, self._pieces)):
             if stopping():
                 raise Stopped
             states = self._encoder.encode([window.tokens for window in batch], pooled=False)
             for window, vectors in zip(batch, states, strict=True):
-                spans.extend(sure_enough(spans_of(self._head.tag(window, vectors), text), calibration))
+                for type_, span in spans_of(self._head.tag(window, vectors), text):
+                    if sure := calibrated(span, lines[type_]):
+                        spans.append((type_, sure))
         return Reading(grouped(spans), self.provenance)
 
 

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from backend.inference.tag_words import LEAST_CONFIDENCE
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 NAME: Final = "charlie-tagger-v1"
 _RESULTS: Final = ROOT / "optimizers" / "results"
@@ -38,6 +40,7 @@ def card() -> str:
         types=_type_rows(results["reporting"]),
         reliability=_reliability_rows(results["reporting"]),
         error=f"{results['reporting']['scores']['reliability']['error']:.3f}",
+        least=LEAST_CONFIDENCE,
         speed=_speed(results["tuning"]),
         plan=_plan(made),
         attempts=attempts.strip(),

@@ -9,7 +9,7 @@ import pytest
 from backend.domain import EntityType, ReaderKind, Span
 from backend.errors import Stopped, WeightsMissing, WeightsUnusable
 from backend.inference.loader import load_model
-from backend.inference.tag_words import sure_enough
+from backend.inference.tag_words import calibrated
 from backend.inference.tagger import Tagger
 from backend.settings import TAGGER_PATH
 
@@ -38,14 +38,23 @@ def test_finds_people_places_and_groups(tagger: Tagger) -> None:
     assert [span.start for span in sarah.spans] == [15, 39]
 
 
-def test_confidence_is_the_share_that_is_right() -> None:
-    """By the line of its type; what would hardly ever be right is left out."""
-    lines = {PERSON: (1.0, 0.0), PLACE: (2.0, 0.0), GROUP: (1.0, -1.5)}
-    spans = [(type_, Span(0, 3, "Ana", 0.75)) for type_ in lines]
-    found = list(sure_enough([*spans, (PERSON, Span(0, 3, "Ana", 0.3)), (PERSON, Span(0, 3, "Ana", 1.0))], lines))
-    assert [type_ for type_, _ in found] == [PERSON, PLACE, GROUP, PERSON]
-    # The logit of 0.75 is log 3: its double has 9 in 10, and 1.5 less has 40 in 100.
-    assert [span.confidence for _, span in found] == pytest.approx([0.75, 0.9, 0.401, 1.0], abs=1e-3)
+@pytest.mark.parametrize(
+    ("confidence", "line", "expected"),
+    [
+        (0.75, (1.0, 0.0), 0.75),
+        # The logit of 0.75 is log 3: its double has 9 in 10, and 1.5 less has 40 in 100.
+        (0.75, (2.0, 0.0), 0.9),
+        (0.75, (1.0, -1.5), 0.401),
+        (1.0, (1.0, 0.0), 1.0),
+        (0.3, (1.0, 0.0), None),
+    ],
+)
+def test_confidence_is_the_share_that_is_right(
+    confidence: float, line: tuple[float, float], expected: float | None
+) -> None:
+    """By the line of its type; what would hardly ever be right is nothing."""
+    found = calibrated(Span(0, 3, "Ana", confidence), line)
+    assert (found and found.confidence) == (expected and pytest.approx(expected, abs=1e-3))
 
 
 def test_possessives_and_full_stops_stay_outside(tagger: Tagger) -> None:
