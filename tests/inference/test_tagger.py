@@ -42,9 +42,9 @@ def test_finds_people_places_and_groups(tagger: Tagger) -> None:
     ("confidence", "line", "expected"),
     [
         (0.75, (1.0, 0.0), 0.75),
-        # The logit of 0.75 is log 3: its double has 9 in 10, and 1.5 less has 40 in 100.
+        # The logit of 0.75 is log 3: its double has 9 in 10, and 1 less has 52 in 100.
         (0.75, (2.0, 0.0), 0.9),
-        (0.75, (1.0, -1.5), 0.401),
+        (0.75, (1.0, -1.0), 0.525),
         (1.0, (1.0, 0.0), 1.0),
         (0.3, (1.0, 0.0), None),
     ],

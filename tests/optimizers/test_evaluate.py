@@ -185,10 +185,27 @@ def test_defects_are_told_before_anything_runs(evaluate: Evaluate, tmp_path: Pat
     assert "the id 'ines-1' stands at" in twice.err
 
 
-def test_errors_are_shown_when_asked_for(evaluate: Evaluate) -> None:
-    """By entry: what was missed and what is none."""
-    ran = evaluate("tagger", "--set", SIX, "--errors")
-    assert "bo-1\tspurious\tToa Payoh (Place)" in ran.out
+def test_errors_are_shown_when_asked_for(evaluate: Evaluate, tmp_path: Path) -> None:
+    """By entry: what was missed and what is none. These marks are wrong, so that no reader is right by them."""
+    entry = {
+        "id": "wrong-1",
+        "author": "wrong",
+        "written": "2024-03-05T08:00:00+09:00",
+        "text": "Lunch with Sarah in Paris. Then it rained.",
+        "mentions": [
+            {"start": 20, "surface": "Paris", "type": "Place", "entity": "paris"},
+            {"start": 35, "surface": "rained", "type": "Group", "entity": "rain"},
+        ],
+        "relations": [],
+        "dates": [],
+    }
+    path = tmp_path / "wrong.jsonl"
+    path.write_text(json.dumps(entry) + "\n", "utf-8")
+    shown = evaluate("tagger", "--set", str(path), "--errors").out.splitlines()
+    assert "wrong-1\tmissed\trained (Group)" in shown
+    (spurious,) = (line for line in shown if "\tspurious\t" in line)
+    assert "Sarah (Person)" in spurious
+    assert "Paris" not in spurious
 
 
 def test_errors_of_the_reporting_set_are_refused(
