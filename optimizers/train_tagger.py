@@ -91,7 +91,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("train_tagger", description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "models", help="folder for the files")
     parser.add_argument("--pretrained", type=Path, help="folder of the encoder; the packaged one by default")
-    parser.add_argument("--seed", type=int, help="of everything that is drawn by lot; 0 by default, and the teachers have the next ones")
+    parser.add_argument(
+        "--seed", type=int, help="of everything that is drawn by lot; 0 by default, and the teachers have the next ones"
+    )
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--rate", type=float, help="highest learning rate of the encoder")
     parser.add_argument("--limit", type=int, default=0, help="only so many texts of each kind, for a try")
