@@ -40,10 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     torch.set_num_threads(1)
     pretrained = options.pretrained or packaged_encoder()
-    plan = replace(Plan(is_bf16=_is_bf16(options.precision), unsigned=0.3), **_given(options))
+    plan = replace(Plan(is_bf16=_is_bf16(options.precision)), **_given(options))
     started_s = time.monotonic()
     teachers = trained_teachers(plan, options.teachers, pretrained, limit=options.limit, workers=options.workers)
     teachers_s, started_s = time.monotonic() - started_s, time.monotonic()
+    plan = replace(plan, unsigned=0.3)
     lessons = Lessons.read(pretrained, options.limit)
     n_authored, n_public = len(lessons.authored), len(lessons.public)
     say(f"{n_authored:,} passages, {n_public:,} public texts, {len(lessons.tuning)} entries for tuning")
@@ -63,15 +64,15 @@ def _write(network: Network, lessons: Lessons, folder: Path, plan: Plan, made: d
     write_head(network, calibration, folder / f"{NAME}.head.npz")
     lines = dict(zip(TYPES, calibration, strict=True))
     kept = [[(type_, sure) for type_, span in one if (sure := calibrated(span, lines[type_]))] for one in found]
-    typed, untyped = score(tuning, kept).f1, score(tuning, kept, typed=False).f1
+    scores = score(tuning, kept)
     made |= {
         "plan": {name: getattr(plan, name) for name in plan.__slots__},
-        "tuning_f1": {"typed": round(typed, 4), "untyped": round(untyped, 4)},
+        "tuning_f1": {name: round(value, 4) for name, value in scores._asdict().items()},
         # What PyTorch finds in the tuning entries: the application must find the same.
         "tuning_spans": [[[span.start, span.end, type_] for type_, span in one] for one in kept],
     }
     (folder / f"{NAME}.json").write_text(json.dumps(made) + "\n", "utf-8")
-    say(f"written to {folder}: F1 on the tuning entries {typed:.3f}, untyped {untyped:.3f}")
+    say(f"written to {folder}: F1 on the tuning entries {scores.typed:.3f}, untyped {scores.untyped:.3f}")
     return 0
 
 
@@ -109,4 +110,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("stopped: teachers that are done stay, and the next run goes on with them")

@@ -1,8 +1,7 @@
 """Pure: from a network's chances to mentions, by the application's own rules; and how sure of them one may be."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -17,13 +16,11 @@ CODES: Final = dict(zip(ENTITY_TYPES, TYPES, strict=True))
 _STEPS: Final = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """Precision, recall and F1 of exact spans."""
+class Scores(NamedTuple):
+    """F1 of exact spans, with the right type and with the type aside."""
 
-    precision: float
-    recall: float
-    f1: float
+    typed: float
+    untyped: float
 
 
 def predict(
@@ -41,15 +38,16 @@ def predict(
     return found
 
 
-def score(texts: Sequence[Marked], found: Sequence[Sequence[tuple[str, Span]]], *, typed: bool = True) -> Scores:
-    """Exact spans, with their types or without."""
-    n_right = n_found = n_gold = 0
+def score(texts: Sequence[Marked], found: Sequence[Sequence[tuple[str, Span]]]) -> Scores:
+    """How well `found` agrees with the marks."""
+    n_typed = n_untyped = n_told = 0
     for marked, spans in zip(texts, found, strict=True):
-        gold = {(start, end, type_ if typed else "") for start, end, type_ in marked.spans}
-        own = {(span.start, span.end, type_ if typed else "") for type_, span in spans}
-        n_right, n_found, n_gold = n_right + len(gold & own), n_found + len(own), n_gold + len(gold)
-    precision, recall = n_right / max(1, n_found), n_right / max(1, n_gold)
-    return Scores(precision, recall, 2 * precision * recall / max(1e-9, precision + recall))
+        gold = set(marked.spans)
+        own = {(span.start, span.end, type_) for type_, span in spans}
+        n_typed += len(gold & own)
+        n_untyped += len({one[:2] for one in gold} & {one[:2] for one in own})
+        n_told += len(gold) + len(own)
+    return Scores(2 * n_typed / max(1, n_told), 2 * n_untyped / max(1, n_told))
 
 
 def calibrate(texts: Sequence[Marked], found: Sequence[Sequence[tuple[str, Span]]]) -> Any:

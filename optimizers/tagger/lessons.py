@@ -90,10 +90,10 @@ class Lessons:
 
         def told(epoch: int, network: Network) -> None:
             found = predict(self.tuning, self.pieces, partial(log_chances, network))
-            typed, untyped = score(self.tuning, found).f1, score(self.tuning, found, typed=False).f1
+            scores = score(self.tuning, found)
             minutes = (time.monotonic() - started_s) / 60
-            scores = f"{typed:.3f}, untyped {untyped:.3f}"
-            say(f"{name}, epoch {epoch + 1}, {minutes:.0f} min: F1 on the tuning entries {scores}")
+            f1 = f"F1 on the tuning entries {scores.typed:.3f}, untyped {scores.untyped:.3f}"
+            say(f"{name}, epoch {epoch + 1}, {minutes:.0f} min: {f1}")
 
         epoch_of = partial(self.epoch, plan)
         return train(self.pretrained, epoch_of, plan, teachers=teachers, on_step=_progress(name), on_epoch=told)

@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import signal
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
@@ -35,15 +37,14 @@ def trained_teachers(plan: Plan, folder: Path, pretrained: Path, *, limit: int =
     """The teachers of a student with that plan, from `folder` where they lie there, trained into it where not.
 
     Args:
-        plan: the student's; teachers have other seeds, one after another.
+        plan: of those who read everything; their seeds are the ones after its own.
         folder: of what an earlier run left. A file's name tells plan and data, not the code or the machine.
         pretrained: the encoder's folder.
         limit: as of `Lessons.read`.
         workers: how many are trained at a time, each on one core.
     """
-    plain = replace(plan, unsigned=0.0)
-    public = replace(plain, epochs=max(1, plan.epochs - 2), passages=0.14, masked=0.1)
-    plans = [plain] * _N_ALL_ROUND + [public] * _N_PUBLIC
+    public = replace(plan, epochs=max(1, plan.epochs - 2), passages=0.14, masked=0.1)
+    plans = [plan] * _N_ALL_ROUND + [public] * _N_PUBLIC
     jobs = []
     for number, one in enumerate(plans, 1):
         own = replace(one, seed=plan.seed + number)
@@ -65,7 +66,9 @@ def _train(jobs: Sequence[_Job], workers: int) -> None:
     if not jobs:
         return
     say(f"{len(jobs)} teachers to train, {workers} at a time")
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    # Ctrl-C reaches every process of the terminal: the children end without a word.
+    quietly = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=quietly) as pool:
         for job, _ in zip(jobs, pool.map(_train_one, jobs), strict=True):
             say(f"{job.name} is in {job.path}")
 
