@@ -148,6 +148,10 @@ class HomeScreen(CharlieScreen):
         if event.generation != self._generation:
             return
         self._is_loading = False
+        if event.page.next is not None and len(event.page.episodes) < len(self._timeline.episodes):
+            # Older ones came in the meantime: a shorter list would move the cursor.
+            self._reload()
+            return
         self._put(event.page.episodes, event.page)
         self.call_after_refresh(self.charlie.note_shown)
         if self._written_uuid and not self._is_stale:

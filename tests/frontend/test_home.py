@@ -13,7 +13,10 @@ from backend.services.drafts import Drafts
 from backend.services.runtime import Runtime
 from backend.settings import Settings, load_settings
 from frontend.app import CharlieApp
+from frontend.messages import EntriesArrived
+from frontend.screens.home import HomeScreen
 from frontend.state.opening import Phase
+from frontend.state.pages import load_top
 from frontend.widgets.timeline import Timeline
 
 Shown = Callable[[App[None]], str]
@@ -87,13 +90,31 @@ async def test_the_oldest_entry_is_one_key_away(
     uuids = add_days(runtime, 130)
     async with app.run_test(size=SIZE) as pilot:
         timeline = app.screen.query_one(Timeline)
-        await until(lambda: len(timeline.episodes) == 50)
+        await until(lambda: len(timeline.episodes) == 50 and timeline.has_focus)
         await pilot.press("G")
         await until(lambda: timeline.selected and timeline.selected.uuid == uuids[-1])
         await pilot.press("g")
         assert timeline.selected is not None
         assert timeline.selected.uuid == uuids[0]
         assert [episode.uuid for episode in timeline.episodes] == uuids
+
+
+async def test_a_late_answer_leaves_the_long_list(
+    app: CharlieApp, runtime: Runtime, until: Until, add_days: AddDays
+) -> None:
+    """The top, asked for before the oldest entries came, does not take them away again."""
+    uuids = add_days(runtime, 130)
+    async with app.run_test(size=SIZE) as pilot:
+        home, timeline = app.screen, app.screen.query_one(Timeline)
+        assert isinstance(home, HomeScreen)
+        await until(lambda: len(timeline.episodes) == 50 and timeline.has_focus)
+        await pilot.press("G")
+        await until(lambda: timeline.selected and timeline.selected.uuid == uuids[-1])
+        runtime.journal.delete(uuids[0])
+        home.post_message(EntriesArrived(home._generation, load_top(runtime.journal, "default", 50)))
+        await until(lambda: len(timeline.episodes) == 129)
+        assert timeline.selected is not None
+        assert timeline.selected.uuid == uuids[-1]
 
 
 async def test_a_deleted_entry_comes_back(

@@ -160,15 +160,15 @@ def test_a_network_that_knows_the_labels_scores_one() -> None:
     """Nothing is lost between marks, windows, labels and spans; and a network that says nothing scores none."""
     text = parse_marked(LINE.replace("\\n", "\n"))
     found = predict([text], pieces, certain)
-    assert score([text], found).f1 == pytest.approx(1)
-    assert score([text], [[]]).f1 == 0
+    assert score([text], found).typed == pytest.approx(1)
+    assert score([text], [[]]) == (0, 0)
 
 
 def test_most_of_the_shipped_passages_survive_words_and_windows() -> None:
     """Of the marks in the passages all but a few stand at the edges of words, so that the tagger can find them."""
     texts = [marked for path in sorted(PASSAGES.glob("*.txt")) for marked in read_passages(path)]
     assert len(texts) > 2_000
-    assert score(texts, predict(texts, pieces, certain)).f1 > 0.99
+    assert score(texts, predict(texts, pieces, certain)).typed > 0.99
 
 
 def test_calibration_is_the_share_that_is_right() -> None:
