@@ -141,7 +141,7 @@ def test_huey_sees_a_redis_error_when_closing(server: EmbeddedServer) -> None:
     started_s = time.monotonic()
     with pytest.raises(redis.ConnectionError):
         huey.dequeue()
-    assert time.monotonic() - started_s < 1
+    assert time.monotonic() - started_s < 0.2
 
 
 def test_closing_is_told_as_closing(server: EmbeddedServer, client: redis.Redis) -> None:
@@ -159,7 +159,7 @@ def test_start_that_fails_says_why(server: EmbeddedServer, client: redis.Redis) 
     started_s = time.monotonic()
     with pytest.raises(StorageUnavailable, match=r"dump\.rdb"), translated():
         client.ping()
-    assert time.monotonic() - started_s < 1
+    assert time.monotonic() - started_s < 0.2
 
 
 def test_late_answer_is_not_asked_for_again(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -323,7 +323,7 @@ def test_grown_tail_is_compacted_at_the_end(server: EmbeddedServer) -> None:
         ask(server, "SET", "word", "x" * 400_000)
     started_s = time.monotonic()
     server.close()
-    assert time.monotonic() - started_s < 2
+    assert time.monotonic() - started_s < 0.5
     assert sum(path.stat().st_size for path in aof.iterdir()) < 500_000
     server.open()
     ask(server, "SET", "word", "small")
