@@ -44,15 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started_s = time.monotonic()
     teachers = trained_teachers(plan, options.teachers, pretrained, limit=options.limit, workers=options.workers)
     teachers_s, started_s = time.monotonic() - started_s, time.monotonic()
-    plan = replace(plan, unsigned=0.3)
+    learner = replace(plan, unsigned=0.3)
     lessons = Lessons.read(pretrained, options.limit)
     n_authored, n_public = len(lessons.authored), len(lessons.public)
     say(f"{n_authored:,} passages, {n_public:,} public texts, {len(lessons.tuning)} entries for tuning")
-    network = lessons.train("student", plan, teachers)
+    network = lessons.train("student", learner, teachers)
     rounded(network)
     minutes = (time.monotonic() - started_s) / 60
     made = {"minutes": round(minutes, 1), "minutes_teachers": round(teachers_s / 60, 1), "torch": torch.__version__}
-    return _write(network, lessons, options.out, plan, made)
+    return _write(network, lessons, options.out, learner, made)
 
 
 def _write(network: Network, lessons: Lessons, folder: Path, plan: Plan, made: dict[str, Any]) -> int:

@@ -34,7 +34,7 @@ class _Job:
 
 
 def trained_teachers(plan: Plan, folder: Path, pretrained: Path, *, limit: int = 0, workers: int = 2) -> Teachers:
-    """The teachers of a student with that plan, from `folder` where they lie there, trained into it where not.
+    """The teachers by that plan, from `folder` where they lie there, trained into it where not.
 
     Args:
         plan: of those who read everything; their seeds are the ones after its own.
