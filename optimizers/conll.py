@@ -66,7 +66,10 @@ def read_corpus(path: Path, split: str) -> list[Sentence]:
         try:
             row = json.loads(line)
             if row["split"] == split:
-                found.append(Sentence(tuple(row["tokens"]), tuple(names_of(row["tokens"], row["tags"]))))
+                tokens, tags = row["tokens"], row["tags"]
+                if not all(isinstance(one, str) for one in (*tokens, *tags)):
+                    raise TypeError("tokens and tags are texts")
+                found.append(Sentence(tuple(tokens), tuple(names_of(tokens, tags))))
         except (ValueError, KeyError, TypeError):
             raise GoldInvalid((f"{path}:{number}: is no line of tokens with as many BIO tags",)) from None
     if not found:

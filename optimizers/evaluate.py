@@ -2,29 +2,29 @@
 
 import argparse
 import json
-import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 from typing import Any, Final
 
 from backend.errors import CharlieError, Stopped
+from backend.graph.gold import GoldEntry
 from backend.graph.scoring import as_json, score
 from backend.inference.memory import resident_mb
 from optimizers import tables
+from optimizers.command_line import is_url, positive, stop_on_interrupt
 from optimizers.conll import Sentence, read_corpus, score_corpus
 from optimizers.progress import progress
 from optimizers.readers import OpenReader, open_reader
 from optimizers.results import Document, document, write
 from optimizers.runs import Cost, Run, run_all
-from optimizers.sets import DATA, GoldSet, digest_of, may_be_shown, open_sets
+from optimizers.sets import WNUT17, GoldSet, digest_of, may_be_shown, name_of, open_sets
 
 _FOLDER: Final = Path(__file__).parent
-_WNUT: Final = DATA / "ner" / "wnut17.jsonl.gz"
 _EXAMPLES: Final = """examples:
   python -m optimizers.evaluate --reader tagger --set tuning --wnut default
   python -m optimizers.evaluate --reader ~/models/qwen3-4b.gguf --set tuning --limit 10
@@ -48,7 +48,7 @@ class Evaluation:
 
     def on_entries(self, gold: GoldSet) -> None:
         """Score on gold entries, print and keep the figures. Raises as `run_all`."""
-        entries = gold.entries[: self._options.limit]
+        entries = self._unseen(gold)[: self._options.limit]
         run = self._run(gold.name, "entries", [(entry.text, entry.written) for entry in entries])
         report = score(entries, run.trials, seed=self._options.seed)
         what = {"name": gold.name, "sha256": gold.digest, "n": len(entries), "of": len(gold.entries)}
@@ -64,7 +64,7 @@ class Evaluation:
         chosen = sentences[: self._options.limit]
         # Tweets and comments have no time of writing; no reader of names needs one.
         some_day = datetime(2017, 1, 1, tzinfo=UTC)
-        name = path.name.split(".")[0]
+        name = name_of(path)
         run = self._run(name, "sentences", [(sentence.text, some_day) for sentence in chosen])
         report = score_corpus(chosen, run.trials, seed=self._options.seed)
         what = {"name": name, "split": "test", "sha256": digest_of(path), "n": len(chosen), "of": len(sentences)}
@@ -72,6 +72,13 @@ class Evaluation:
         self._keep(what, cost, as_json(report))
         if not self._options.json:
             tables.print_corpus(f"{self._opened.name} on {name}, test split", report, cost)
+
+    def _unseen(self, gold: GoldSet) -> Sequence[GoldEntry]:
+        """The entries, but for those that the reader's prompt tells the answer of."""
+        entries = [entry for entry in gold.entries if entry.text not in self._opened.demonstrated]
+        if n_told := len(gold.entries) - len(entries):
+            _say(f"{gold.name}: {n_told} entries stand in this reader's prompt as demonstrations, and are left out")
+        return entries
 
     def _run(self, name: str, noun: str, texts: Sequence[tuple[str, datetime]]) -> Run:
         n_done = 0
@@ -100,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0, or 1 with the reason on stderr, 2 for wrong use, 130 when it was stopped."""
     options = _options(arguments)
     try:
-        with _stop_on_interrupt() as stop:
+        with stop_on_interrupt() as stop:
             documents = evaluate(options, stop)
     except (Stopped, KeyboardInterrupt):
         _say("stopped")
@@ -142,22 +149,6 @@ def evaluate(options: argparse.Namespace, stop: Event) -> list[Document]:
     return evaluation.documents
 
 
-@contextmanager
-def _stop_on_interrupt() -> Iterator[Event]:
-    """An event that Ctrl-C sets, so that what is in work ends in order; a second one interrupts the waiting."""
-    stop = Event()
-
-    def stopped(_number: int, _frame: object) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, stopped)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m optimizers.evaluate",
@@ -170,7 +161,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--model", help="which of the server's models; not needed where it serves one")
     add("--set", action="append", default=[], metavar="SET", help="tuning, reporting, or a file; may be repeated")
     add("--wnut", metavar="FILE", help="score on the test split of this corpus too; 'default' is WNUT17")
-    add("--limit", type=_positive, metavar="N", help="only the first N entries (and sentences) of each set")
+    add("--limit", type=positive, metavar="N", help="only the first N entries (and sentences) of each set")
     add("--seed", type=int, default=0, help="of the intervals (default: 0)")
     add("--errors", action="store_true", help="print what was missed and what was spurious; not for the reporting set")
     add("--json", action="store_true", help="print the results as JSON in place of tables")
@@ -179,18 +170,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if not options.set and not options.wnut:
         parser.error("say what to score on: --set tuning, --set FILE or --wnut default")
-    if options.model and not options.reader.startswith(("http://", "https://")):
+    if options.model and not is_url(options.reader):
         parser.error("--model names a model of a server: give the server's URL as --reader")
     if options.wnut:
-        options.wnut = _WNUT if options.wnut == "default" else Path(options.wnut)
+        options.wnut = WNUT17 if options.wnut == "default" else Path(options.wnut)
     return options
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
 
 
 def _say(message: str) -> None:

@@ -1,20 +1,20 @@
 """The command line of the scripts that improve prompts: arguments, models, how it ended in words."""
 
 import argparse
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Event
 from typing import Any, Final
 
 from backend.errors import CharlieError, GoldInvalid, SettingsError, Stopped, WeightsMissing
+from optimizers.command_line import count, is_url, positive, stop_on_interrupt
 from optimizers.prompt_optimizer import Outcome, Plan, optimize
 from optimizers.prompt_runs import RUNS, RunFolder, new_run, open_run
 from optimizers.prompt_task import Split, Task, split_entries
 from optimizers.search import BUDGETS, budget_of, check_installed
-from optimizers.sets import NAMED, GoldSet, may_be_shown, open_sets
+from optimizers.sets import NAMED, GoldSet, learnable, may_be_shown, open_sets
 from optimizers.students import Student, open_student
 
 _EXAMPLES: Final = """examples:
@@ -29,13 +29,16 @@ Settings of the application count where they are in the environment, such as CHA
 CHARLIE_LLM_API_KEY and CHARLIE_ALLOW_REMOTE.
 Ctrl-C leaves a run that --resume goes on with; no answer is asked for twice.
 """
-# Of a run that goes on, what may be other than when it began.
-_FREE: Final = frozenset({"resume", "runs", "threads", "force", "out", "dry_run"})
+# Of this call alone; and what a run that goes on may be told anew.
+_MOMENTARY: Final = frozenset({"resume", "runs", "threads", "dry_run", "given"})
+_FREE: Final = frozenset({"out", "force"})
 
 
 def run_task(task: Task, arguments: Sequence[str] | None, *, prog: str) -> int:
     """Do what the command line asks for; the exit status."""
-    options = parser(prog).parse_args(arguments)
+    made = parser(prog)
+    options = made.parse_args(arguments)
+    options.given = _given(made, arguments)
     return guarded(prog, lambda stop: tell(optimize_task(task, options, stop)))
 
 
@@ -76,11 +79,11 @@ def parser(prog: str) -> argparse.ArgumentParser:
     add(
         "--budget", type=_budget, default="light", help="answers to be scored, or light, medium, heavy (default: light)"
     )
-    add("--demos", type=_count, default=3, metavar="N", help="most demonstrations in a prompt (default: 3)")
+    add("--demos", type=count, default=3, metavar="N", help="most demonstrations in a prompt (default: 3)")
     add("--set", default="tuning", help="gold entries: tuning (default), or a file; never the reporting set")
-    add("--limit", type=_positive, metavar="N", help="only N of the entries, of as many authors as there are")
-    add("--seed", type=_count, default=0, help="of the split and the search (default: 0)")
-    add("--threads", type=_positive, metavar="N", help="entries read together (default: as the settings say)")
+    add("--limit", type=positive, metavar="N", help="only N of the entries, of as many authors as there are")
+    add("--seed", type=count, default=0, help="of the split and the search (default: 0)")
+    add("--threads", type=positive, metavar="N", help="entries read together (default: as the settings say)")
     add("--out", type=Path, metavar="FILE", help="where the winner goes (default: where the application looks)")
     add("--force", action="store_true", help="write the best candidate even where the plain prompt is as good")
     add("--runs", type=Path, default=RUNS, metavar="DIR", help="where runs are kept (default: optimizers/runs)")
@@ -93,6 +96,8 @@ def optimize_task(task: Task, options: argparse.Namespace, stop: Event) -> Outco
     """The run that the options ask for; everything is checked before a model is loaded. None for a dry run."""
     for name in ("student", "teacher", "set"):
         setattr(options, name, _absolute(getattr(options, name)))
+    if options.out:
+        options.out = options.out.expanduser().absolute()
     folder = _resumed(task, options) if options.resume else None
     if not options.student:
         raise SettingsError("--student", "the command line", "say which model is to read better: a file or a URL")
@@ -100,10 +105,10 @@ def optimize_task(task: Task, options: argparse.Namespace, stop: Event) -> Outco
         _check_model(name, getattr(options, name), getattr(options, f"{name}_model"))
     check_installed(options.optimizer)
     gold = _gold(options.set)
-    split = split_entries(gold.entries, limit=options.limit, seed=options.seed)
+    split = split_entries(learnable(gold), limit=options.limit, seed=options.seed)
     budget = budget_of(options.budget, len(split.validation))
     for which in filter(None, (options.student, options.teacher)):
-        if not _is_url(which) and not Path(which).is_file():
+        if not is_url(which) and not Path(which).is_file():
             raise WeightsMissing(Path(which))
     if options.dry_run:
         _tell_plan(task, options, split, budget)
@@ -123,12 +128,14 @@ def optimize_task(task: Task, options: argparse.Namespace, stop: Event) -> Outco
             split=split,
             gold_hash=gold.digest,
             out=options.out or task.path,
+            is_private=options.set not in NAMED,
             is_forced=options.force,
         )
         try:
             return optimize(task, plan, student, teacher, folder, stop=stop)
         except (CharlieError, OSError, Stopped, KeyboardInterrupt):
-            print(f"{task.name}: go on with --resume {folder.path.name}", file=sys.stderr)
+            which = folder.path.name if folder.path.parent == RUNS else folder.path
+            print(f"{task.name}: go on with --resume {which}", file=sys.stderr)
             raise
 
 
@@ -150,24 +157,26 @@ def _open_models(options: argparse.Namespace, held: ExitStack, stop: Event) -> t
 def _resumed(task: Task, options: argparse.Namespace) -> RunFolder:
     """The run that goes on; `options` become those that it began with."""
     folder, begun = open_run(options.runs, options.resume, task.name)
-    given = vars(options)
-    defaults = vars(parser("").parse_args([]))
     for name, value in begun.items():
-        if name in _FREE or name not in given:
-            continue
-        if given[name] not in (defaults[name], value):
+        if name not in options.given:
+            setattr(options, name, Path(value) if name == "out" and value else value)
+        elif name not in _FREE and getattr(options, name) != value:
             flag = f"--{name.replace('_', '-')}"
             raise SettingsError(flag, "the command line", f"{folder.path.name} began with {value}; begin a new run")
-        given[name] = value
     return folder
 
 
+def _given(made: argparse.ArgumentParser, arguments: Sequence[str] | None) -> frozenset[str]:
+    """The options that stand in the arguments, with their default values too."""
+    absent = object()
+    blank = argparse.Namespace(**dict.fromkeys(vars(made.parse_args([])), absent))
+    return frozenset(name for name, value in vars(made.parse_args(arguments, blank)).items() if value is not absent)
+
+
 def _kept(options: argparse.Namespace) -> dict[str, Any]:
-    return {name: value for name, value in vars(options).items() if name not in _FREE}
-
-
-def _is_url(which: str) -> bool:
-    return which.startswith(("http://", "https://"))
+    """What a run that goes on needs to know, as JSON takes it."""
+    kept = {name: value for name, value in vars(options).items() if name not in _MOMENTARY}
+    return kept | {"out": str(options.out) if options.out else None}
 
 
 def _absolute(which: str | None) -> str | None:
@@ -179,7 +188,7 @@ def _absolute(which: str | None) -> str | None:
 
 
 def _check_model(name: str, which: str | None, model: str | None) -> None:
-    if model is not None and not _is_url(which or ""):
+    if model is not None and not is_url(which or ""):
         problem = f"names a model of a server: give the server's URL as --{name}"
         raise SettingsError(f"--{name}-model", "the command line", problem)
 
@@ -210,40 +219,11 @@ def tell(outcome: Outcome | None) -> None:
     if outcome.ended_early:
         print(f"the search ended early ({outcome.ended_early}); see {outcome.folder / 'optimizer.log'}")
     print(f"written to {outcome.written}" if outcome.written else "nothing was written: no prompt is better")
-
-
-@contextmanager
-def stop_on_interrupt() -> Iterator[Event]:
-    """An event that Ctrl-C sets, so that what is in work ends in order; a second one interrupts the waiting."""
-    stop = Event()
-
-    def stopped(_number: int, _frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = signal.signal(signal.SIGINT, stopped)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
+    if outcome.written and outcome.is_private:
+        print("it quotes your entries: nobody else can read it, and it is not for publishing with the program")
 
 
 def _budget(text: str) -> str:
     if text not in BUDGETS:
-        _positive(text)
+        positive(text)
     return text
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError("must be at least 0")
-    return number

@@ -37,6 +37,8 @@ class Plan:
     gold_hash: str
     # Where the winner is written.
     out: Path
+    # The entries are nobody else's business, nor is a prompt that quotes them.
+    is_private: bool
     # Write the best that was found even where it is not better.
     is_forced: bool = False
 
@@ -55,6 +57,8 @@ class Outcome:
     n_kept: int
     # None where it was not better.
     written: Path | None
+    # Whether it may quote entries that are nobody else's business.
+    is_private: bool
     # Why the search ended before its budget was used up; empty where it did not.
     ended_early: str = ""
 
@@ -139,8 +143,8 @@ def _finished(
         made = _provenance(task, plan, models, plain.scores, best.scores)
         winner = task.prompt_of(best.program, made)
         # Here first: where the other cannot be written, it is not lost.
-        write_prompt(folder.winner, winner)
-        write_prompt(plan.out, winner)
+        write_prompt(folder.winner, winner, is_private=plan.is_private)
+        write_prompt(plan.out, winner, is_private=plan.is_private)
         written = plan.out
     outcome = Outcome(
         task=task.name,
@@ -151,6 +155,7 @@ def _finished(
         n_asked=tally.n_asked,
         n_kept=tally.n_kept,
         written=written,
+        is_private=plan.is_private,
         ended_early=ended_early,
     )
     folder.finish(_as_json(outcome, is_better))

@@ -13,6 +13,7 @@ from backend.inference.gguf_header import read_header
 from backend.inference.loader import ENCODERS, load_model
 from backend.inference.loading import ModelLoader
 from backend.settings import TAGGER_PATH, Settings, load_settings
+from optimizers.command_line import is_url
 
 TAGGER: Final = "tagger"
 # Tokens that a tagger's context has, and threads that read: as the application loads the shipped one.
@@ -33,6 +34,8 @@ class OpenReader:
     n_parallel: int
     # Its weights; None behind a server.
     path: Path | None
+    # Texts that stand in its prompt, with what is to be found in them.
+    demonstrated: frozenset[str] = frozenset()
 
 
 @contextmanager
@@ -59,7 +62,7 @@ def open_reader(
         on_loading(done)
         return not stopping()
 
-    is_server = which.startswith(("http://", "https://"))
+    is_server = is_url(which)
     path = None if is_server or which == TAGGER else Path(which)
     if path is not None and _is_encoder(path):
         with _open_tagger(path, progressed) as opened:
@@ -105,7 +108,7 @@ def _open_tagger(path: Path, progressed: Callable[[float], bool]) -> Iterator[Op
         path, kind="tagger", n_ctx_tokens=_TAGGER_TOKENS, n_threads=_TAGGER_THREADS, on_progress=progressed
     )
     try:
-        yield OpenReader(path.name.split(".")[0], Tagger(model, head), None, 1, path)
+        yield OpenReader(_own(path.name.split(".")[0]), Tagger(model, head), None, 1, path)
     finally:
         model.close()
 
@@ -121,6 +124,12 @@ def _open_llm(
         lm = loaded.reader
         reader = LlmReader(lm, lm.weights)
         name = path.stem if path else lm.model.removeprefix("charlie/")
-        yield OpenReader(name, reader, reader.limit, loaded.n_parallel, path)
+        demonstrated = frozenset(demo.entry for demo in reader.prompt.prompt.demos)
+        yield OpenReader(_own(name), reader, reader.limit, loaded.n_parallel, path, demonstrated)
     finally:
         loaded.model.close()
+
+
+def _own(name: str) -> str:
+    """The name of a model that does not ship: its results are not those of the one that does."""
+    return name if name != TAGGER else f"{name}-own"

@@ -15,6 +15,7 @@ from backend.errors import AnswerUnreadable, ContextOverflow, ReadingUnavailable
 from backend.inference.dspy_lm import DspyLM, LlamaEngine, quiet_dspy
 from backend.inference.loading import ModelLoader
 from backend.settings import load_settings
+from optimizers.command_line import is_url
 
 # Answers that a run keeps at most, bytes; the oldest go first.
 _CACHE_BYTES: Final = 4 << 30
@@ -178,7 +179,7 @@ def open_student(
         ReadingUnavailable: no such file, no model, too large, or the server does not answer.
         Stopped: `stopping` said so.
     """
-    is_server = which.startswith(("http://", "https://"))
+    is_server = is_url(which)
     path = None if is_server else Path(which)
     chosen: dict[str, Any] = {"llm_url": which if is_server else None, "llm_path": path}
     chosen |= {"llm_model": model} if model is not None else {}

@@ -9,6 +9,9 @@ from backend.domain import EntityType
 
 # The writer, as an end of a relation.
 ME: Final = "me"
+# Of the tuning entries, those that the self-test reads: the first twelve of 60 to 400 words, whatever is added to the
+# file later, so that two tests can be compared. No prompt is compiled on them.
+SELF_TEST_IDS: Final = ("t01", "t02", "t03", "t04", "t05", "t06", "t07", "t08", "t09", "t10", "t11", "t13")
 
 
 class RelationKind(StrEnum):

@@ -178,8 +178,11 @@ def read_prompt(path: Path) -> Prompt:
         raise PromptInvalid(path, f"{where}: {first['msg']}" if where else str(first["msg"])) from None
 
 
-def write_prompt(path: Path, prompt: Prompt) -> None:
-    """Replace the file at `path` in one step: whoever reads it meanwhile gets the old one or the new one."""
+def write_prompt(path: Path, prompt: Prompt, *, is_private: bool) -> None:
+    """Replace the file at `path` in one step: whoever reads it meanwhile gets the old one or the new one.
+
+    Only its owner can read one that `is_private`: compiled on a person's own entries, it quotes them.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(prompt.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -188,7 +191,7 @@ def write_prompt(path: Path, prompt: Prompt) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # it is part of the program, not of anybody's journal
+        os.chmod(name, 0o600 if is_private else 0o644)
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -78,13 +79,16 @@ class _Head:
     @classmethod
     def load(cls, path: Path, width: int) -> "_Head":
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # numpy leaves a file open that turns out to be no archive.
+            with path.open("rb") as data, np.load(data, allow_pickle=False) as file:
                 head = cls(*(file[name].astype(np.float32) for name in cls.__slots__))
         except FileNotFoundError:
             raise WeightsMissing(path) from None
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError) as error:
             raise WeightsUnusable(path, "it is no tagger head: copy it again") from error
-        if head.hidden_weight.shape[1:] != (width + 3 * N_MARKS,) or head.out_weight.shape[0] != N_LABELS:
+        n_hidden = head.hidden_bias.size
+        fitting = ((n_hidden, width + 3 * N_MARKS), (n_hidden,), (N_LABELS, n_hidden), (N_LABELS,), (len(TYPES), 2))
+        if tuple(getattr(head, name).shape for name in cls.__slots__) != fitting:
             raise WeightsUnusable(path, "it belongs to another encoder")
         return head
 

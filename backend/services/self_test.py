@@ -17,14 +17,13 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from backend.errors import DownloadFailed, InferenceError, ModelUnknown, SettingsError, Stopped
+from backend.graph.gold import SELF_TEST_IDS
 from backend.inference.catalog import nearest
 from backend.services.models import list_models
 from backend.services.verdict import TAGGER, Figures, SelfTest, judge
 from backend.settings import CHECKOUT, Settings
 
 SERVER = "server"
-# The first twelve of 60 to 400 words, whatever is added to the file later: two tests can be compared.
-GOLD_IDS: Final = ("t01", "t02", "t03", "t04", "t05", "t06", "t07", "t08", "t09", "t10", "t11", "t13")
 _LOOK_EVERY_S: Final = 0.1
 # What a child that was asked to stop gets for freeing its model, seconds.
 _END_WITHIN_S: Final = 3.0
@@ -118,7 +117,7 @@ def run_self_test(
     model, tagger = Figures(**said["model"]), Figures(**said["tagger"])
     return SelfTest(
         chosen.name,
-        len(GOLD_IDS),
+        len(SELF_TEST_IDS),
         model,
         tagger,
         judge(model, tagger, is_tagger=chosen.kind == TAGGER),
@@ -139,7 +138,6 @@ def _child(settings: Settings, chosen: Candidate, stopping: Callable[[], bool]) 
         "kind": chosen.kind,
         "llm_path": chosen.llm_path,
         "is_server": chosen.is_server,
-        "ids": GOLD_IDS,
     }
     try:
         started = subprocess.Popen(

@@ -13,7 +13,7 @@ from typing import Any
 
 from backend.errors import CharlieError, ModelTooLarge, Stopped
 from backend.graph.extract_nodes import Reader
-from backend.graph.gold import GoldEntry
+from backend.graph.gold import SELF_TEST_IDS, GoldEntry
 from backend.graph.gold_file import read_gold
 from backend.graph.scoring import score
 from backend.graph.split import TextLimit
@@ -68,7 +68,7 @@ def _test(asked: dict[str, Any], say: Say, stopping: Callable[[], bool]) -> dict
         chosen |= {"llm_url": None, "llm_path": asked["llm_path"]}
     settings = load_settings(**chosen)
     by_id = {entry.id: entry for entry in read_gold(GOLD_PATH)}
-    entries = [by_id[id_] for id_ in asked["ids"]]
+    entries = [by_id[id_] for id_ in SELF_TEST_IDS]
     tagger = _figures("tagger", settings, entries, say if asked["kind"] == "tagger" else _silent, stopping)
     model = tagger if asked["kind"] == "tagger" else _figures("llm", settings, entries, say, stopping)
     if asked["is_server"]:

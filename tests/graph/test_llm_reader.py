@@ -39,7 +39,7 @@ class Listener(DummyLM):  # type: ignore[misc] # dspy ships no types
 @pytest.fixture
 def prompts(tmp_path: Path) -> Path:
     """A folder with a compiled prompt for `WEIGHTS`."""
-    write_prompt(tmp_path / "extract_nodes.json", compiled())
+    write_prompt(tmp_path / "extract_nodes.json", compiled(), is_private=False)
     return tmp_path
 
 
@@ -91,7 +91,7 @@ def test_too_long_for_the_context_falls_back(tmp_path: Path, caplog: pytest.LogC
         written_on="Friday", entry="Saw Mum. " * 1000, entities=(NamedThing(surface="Mum", type="Person"),)
     )
     long = Prompt(instructions="Find names.", demos=(demo,), provenance=provenance())
-    write_prompt(tmp_path / "extract_nodes.json", long)
+    write_prompt(tmp_path / "extract_nodes.json", long, is_private=False)
     with caplog.at_level(logging.WARNING):
         reader = LlmReader(Listener(n_ctx_tokens=2048), WEIGHTS, prompts=tmp_path)
     assert reader.prompt.prompt == plain_prompt()

@@ -55,12 +55,14 @@ def compiled(**changes: Any) -> Prompt:
 
 
 def test_comes_back_as_written(tmp_path: Path) -> None:
-    """What is written is read again, whole; others may read the file, and nothing else lies beside it."""
+    """What is written is read again, whole; others may read the file unless it is private; nothing lies beside it."""
     path = tmp_path / "new" / "extract_nodes.json"
-    write_prompt(path, compiled())
+    write_prompt(path, compiled(), is_private=False)
     assert read_prompt(path) == compiled()
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     assert path.stat().st_mode & 0o777 == 0o644
+    write_prompt(path, compiled(), is_private=True)
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_plain_without_a_file(tmp_path: Path) -> None:
@@ -72,7 +74,7 @@ def test_plain_without_a_file(tmp_path: Path) -> None:
 
 def test_compiled_for_the_same_model(tmp_path: Path) -> None:
     """Everything fits: the compiled prompt, with where it comes from."""
-    write_prompt(tmp_path / "extract_nodes.json", compiled())
+    write_prompt(tmp_path / "extract_nodes.json", compiled(), is_private=False)
     choice = choose_prompt(WEIGHTS, tmp_path)
     assert choice.prompt == compiled()
     assert choice.reason == "compiled: bootstrap for small on 2026-01-02, 0.250 to 0.500"
@@ -91,7 +93,7 @@ def test_misfit_falls_back(
     tmp_path: Path, changes: dict[str, Any], reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A prompt of another model, form, adapter or DSPy is not used; the log and the choice say which."""
-    write_prompt(tmp_path / "extract_nodes.json", compiled(**changes))
+    write_prompt(tmp_path / "extract_nodes.json", compiled(**changes), is_private=False)
     with caplog.at_level(logging.WARNING):
         choice = choose_prompt(WEIGHTS, tmp_path)
     assert choice.prompt == plain_prompt()
@@ -103,13 +105,13 @@ def test_misfit_falls_back(
 def test_patch_version_of_dspy_fits(tmp_path: Path) -> None:
     """Of DSPy's version the first two numbers count."""
     major, minor = version("dspy").split(".")[:2]
-    write_prompt(tmp_path / "extract_nodes.json", compiled(dspy=f"{major}.{minor}.99"))
+    write_prompt(tmp_path / "extract_nodes.json", compiled(dspy=f"{major}.{minor}.99"), is_private=False)
     assert choose_prompt(WEIGHTS, tmp_path).is_compiled
 
 
 def test_without_provenance_is_not_used(tmp_path: Path) -> None:
     """A prompt that does not say what it was made with fits nobody."""
-    write_prompt(tmp_path / "extract_nodes.json", Prompt(instructions="Find names."))
+    write_prompt(tmp_path / "extract_nodes.json", Prompt(instructions="Find names."), is_private=False)
     assert "does not say what it was made with" in choose_prompt(WEIGHTS, tmp_path).reason
 
 
@@ -145,7 +147,7 @@ def test_new_file_counts_at_once_and_is_logged_once(tmp_path: Path, caplog: pyte
     """A reader is made for every entry: the log hears of a prompt once, and again when the file changes."""
     path = tmp_path / "extract_nodes.json"
     with caplog.at_level(logging.INFO):
-        write_prompt(path, compiled())
+        write_prompt(path, compiled(), is_private=False)
         for _ in range(3):
             assert choose_prompt(WEIGHTS, tmp_path).is_compiled
         assert len(caplog.records) == 1
@@ -157,9 +159,9 @@ def test_new_file_counts_at_once_and_is_logged_once(tmp_path: Path, caplog: pyte
 def test_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     """Where the new prompt cannot be written, the old one stays and nothing half-written lies about."""
     path = tmp_path / "extract_nodes.json"
-    write_prompt(path, compiled())
+    write_prompt(path, compiled(), is_private=False)
     broken = compiled().model_copy(update={"instructions": "\ud800"})
     with pytest.raises(UnicodeEncodeError):
-        write_prompt(path, broken)
+        write_prompt(path, broken, is_private=False)
     assert read_prompt(path) == compiled()
     assert [file.name for file in tmp_path.iterdir()] == [path.name]

@@ -11,7 +11,7 @@ from backend.errors import Stopped, WeightsMissing, WeightsUnusable
 from backend.inference.loader import load_model
 from backend.inference.tag_words import calibrated
 from backend.inference.tagger import Tagger
-from backend.settings import TAGGER_PATH
+from backend.settings import TAGGER_HEAD_PATH, TAGGER_PATH
 
 PERSON, PLACE, GROUP = EntityType.PERSON, EntityType.PLACE, EntityType.GROUP
 
@@ -128,12 +128,18 @@ def test_head_must_fit(tmp_path: Path) -> None:
     model = load_model(TAGGER_PATH, kind="tagger", n_ctx_tokens=512, n_threads=1)
     with pytest.raises(WeightsMissing):
         Tagger(model, tmp_path / "none.npz")
-    (tmp_path / "bad.npz").write_bytes(b"no zip")
-    with pytest.raises(WeightsUnusable):
-        Tagger(model, tmp_path / "bad.npz")
+    shipped = TAGGER_HEAD_PATH.read_bytes()
+    one_byte = shipped[:5000] + bytes([shipped[5000] ^ 0xFF]) + shipped[5001:]
+    for damaged in (b"", b"no zip", shipped[:-9], shipped[:1000], one_byte):
+        (tmp_path / "bad.npz").write_bytes(damaged)
+        with pytest.raises(WeightsUnusable, match="no tagger head"):
+            Tagger(model, tmp_path / "bad.npz")
     blank = np.zeros((4, 10), dtype=np.float32)
     layers = {"hidden_weight": blank, "hidden_bias": blank[0], "out_weight": blank, "out_bias": blank[0]}
     np.savez(tmp_path / "other.npz", **layers, calibration=blank)
-    with pytest.raises(WeightsUnusable, match="another encoder"):
-        Tagger(model, tmp_path / "other.npz")
+    with np.load(TAGGER_HEAD_PATH) as file:
+        np.savez(tmp_path / "part.npz", **{**file, "calibration": file["calibration"][:3]})
+    for name in ("other.npz", "part.npz"):
+        with pytest.raises(WeightsUnusable, match="another encoder"):
+            Tagger(model, tmp_path / name)
     model.close()

@@ -110,7 +110,9 @@ def test_bad_corpora_are_refused(tmp_path: Path) -> None:
         packed.write_bytes(spoilt)
         assert str(packed) in refusal(packed)
     plain = tmp_path / "plain.jsonl"
-    for line in (b"{", b'{"split": "test"}', b'{"split": "test", "tokens": ["a"], "tags": []}', b"7"):
+    missing = (b"{", b"7", b'{"split": "test"}', b'{"split": "test", "tokens": ["a"], "tags": []}')
+    numbers = (b'{"split": "test", "tokens": ["a"], "tags": [1]}', b'{"split": "test", "tokens": [1], "tags": ["O"]}')
+    for line in (*missing, *numbers):
         plain.write_bytes(good + b"\n" + line)
         assert f"{plain}:2: is no line of tokens" in refusal(plain)
     plain.write_bytes(good.replace(b"test", b"dev"))

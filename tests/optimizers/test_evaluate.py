@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from backend.graph import llm_reader
+from backend.graph.prompt_store import Demonstration, Prompt, PromptChoice
 from backend.settings import EMBEDDING_PATH, TAGGER_HEAD_PATH, TAGGER_PATH
 from optimizers import sets
 from optimizers.evaluate import main
@@ -172,6 +174,32 @@ def test_missing_sets_are_named(evaluate: Evaluate, monkeypatch: pytest.MonkeyPa
     assert ran.status == 1
     assert f"{tmp_path}/tuning.jsonl: the tuning set of gold entries is not there" in ran.err
     assert "none.jsonl: there is no such file" in ran.err
+
+
+def test_results_of_other_sets_leave_those_of_the_project_alone(evaluate: Evaluate, tmp_path: Path) -> None:
+    """A file or a model that is called as one of ours has a result of another name."""
+    reporting = shutil.copy(SIX, tmp_path / "reporting.jsonl")
+    for path, mine in ((TAGGER_PATH, "tagger.gguf"), (TAGGER_HEAD_PATH, "tagger.head.npz")):
+        shutil.copy(path, tmp_path / mine)
+    wnut = tmp_path / "wnut17.jsonl"
+    wnut.write_text('{"split": "test", "tokens": ["Anna"], "tags": ["B-PERSON"]}\n')
+    ran = evaluate(tmp_path / "tagger.gguf", "--set", reporting, "--wnut", wnut)
+    digests = [sets.digest_of(path)[:8] for path in (reporting, wnut)]
+    assert list(ran.results) == [f"tagger-own-reporting-{digests[0]}.json", f"tagger-own-wnut17-{digests[1]}.json"]
+
+
+def test_entries_in_the_prompt_are_left_out(
+    evaluate: Evaluate, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A prompt that tells what is to be found in an entry is not scored on it."""
+    (gold,) = sets.open_sets([str(SIX)])
+    demo = Demonstration(written_on="Friday, 2024-03-01", entry=gold.entries[2].text, entities=())
+    prompt = Prompt(instructions="Find names.", demos=(demo,))
+    monkeypatch.setattr(llm_reader, "choose_prompt", lambda *_: PromptChoice(prompt, "as the test says"))
+    server.answer = FOUND
+    ran = evaluate(server.url, "--model", "m", "--set", SIX)
+    assert "1 entries stand in this reader's prompt" in ran.err
+    assert ran.results["m-six.json"]["set"]["n"] == 5
 
 
 def test_defects_are_told_before_anything_runs(evaluate: Evaluate, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def plan(tmp_path: Path) -> Plan:
         split=split_entries(ENTRIES, limit=None, seed=0),
         gold_hash="0" * 16,
         out=tmp_path / "prompts" / "extract_nodes.json",
+        is_private=True,
     )
 
 

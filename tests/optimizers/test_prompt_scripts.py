@@ -7,14 +7,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from backend.graph.gold import SELF_TEST_IDS
 from backend.graph.prompt_store import read_prompt
 from optimizers import optimize_extract_nodes, run_all
 from optimizers.prompt_task import may_demonstrate, split_entries
 from optimizers.search import check_installed
+from optimizers.sets import learnable, open_sets
 from tests.inference.faulty_server import FaultyServer
 from tests.optimizers.apprentice import taught_by_words
 from tests.optimizers.test_prompt_optimizer import ENTRIES
@@ -124,9 +127,9 @@ def test_interrupted_run_goes_on(random_llm: Path, tmp_path: Path, threads: str)
         _, said = child.communicate(timeout=30)
     assert child.returncode == 130
     (run,) = runs.glob("*-extract_nodes")
-    assert f"go on with --resume {run.name}" in said
+    assert f"go on with --resume {run}" in said
     assert not (run / "result.json").exists()
-    resumed = command("--resume", run.name, "--runs", runs, "--out", out)
+    resumed = command("--resume", run)
     done = subprocess.run(resumed, env=environment(tmp_path), capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     result = json.loads((run / "result.json").read_text())
@@ -201,6 +204,28 @@ def test_resume_takes_no_other_search(script: Script, server: FaultyServer, tmp_
     status, _, err = script("--resume", run.name, "--optimizer", "gepa")
     assert status == 1
     assert "began with bootstrap" in err
+    assert script("--resume", run.name, "--budget", "light")[0] == 1  # a default that is asked for is asked for
+
+
+def test_resume_writes_where_the_run_was_to_write(server: FaultyServer, tmp_path: Path) -> None:
+    """Whether it is better or not, as the run was told to; only its owner can read a prompt of his own entries."""
+    out = tmp_path / "here" / "winner.json"
+    options = ["--student", server.url, "--set", SIX, "--budget", "4", "--runs", tmp_path / "runs"]
+    assert optimize_extract_nodes.main([str(one) for one in [*options, "--out", out, "--force"]]) == 0
+    made = read_prompt(out)
+    assert out.stat().st_mode & 0o077 == 0
+    out.unlink()
+    (run,) = (tmp_path / "runs").glob("*-extract_nodes")
+    assert optimize_extract_nodes.main(["--resume", str(run)]) == 0
+    assert read_prompt(out).demos == made.demos
+
+
+def test_nothing_is_learnt_from_what_the_self_test_asks(tmp_path: Path) -> None:
+    """Of the tuning entries 68 are left, and a copy of the others under new ids has none."""
+    (tuning,) = open_sets(["tuning"])
+    assert len(learnable(tuning)) == len(tuning.entries) - len(SELF_TEST_IDS)
+    tested = [replace(entry, id=f"mine-{entry.id}") for entry in tuning.entries if entry.id in SELF_TEST_IDS]
+    assert learnable(replace(tuning, name="mine", entries=tuple(tested))) == []
 
 
 def test_winner_that_cannot_be_written_is_not_lost(script: Script, server: FaultyServer, tmp_path: Path) -> None:
@@ -212,7 +237,7 @@ def test_winner_that_cannot_be_written_is_not_lost(script: Script, server: Fault
     (run,) = (tmp_path / "runs").glob("*-extract_nodes")
     assert status == 1
     assert "Is a directory" in err
-    assert f"go on with --resume {run.name}" in err
+    assert f"go on with --resume {run}" in err
     kept = read_prompt(run / "winner.json")
     n_asked = len(server.asked())
     out.rmdir()

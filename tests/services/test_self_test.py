@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 from backend.errors import DownloadFailed, InferenceError, ModelUnknown, SettingsError, Stopped
-from backend.graph.gold import GoldEntry
+from backend.graph.gold import SELF_TEST_IDS, GoldEntry
 from backend.graph.gold_file import read_gold
-from backend.services.self_test import GOLD_IDS, Progress, candidate, run_self_test
+from backend.services.self_test import Progress, candidate, run_self_test
 from backend.services.verdict import Verdict
 from backend.settings import GOLD_PATH, Settings, load_settings
 from tests.inference.faulty_server import FaultyServer, Reply, completion, faulty_server
@@ -31,7 +31,7 @@ def server() -> Iterator[FaultyServer]:
 def dozen() -> list[GoldEntry]:
     """The entries that are read."""
     by_id = {entry.id: entry for entry in read_gold(GOLD_PATH)}
-    return [by_id[id_] for id_ in GOLD_IDS]
+    return [by_id[id_] for id_ in SELF_TEST_IDS]
 
 
 def children() -> list[psutil.Process]:
