@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Train the teachers and the one who learns from them, calibrate, write the files; 0 when all is well."""
     options = _options(arguments)
     torch.set_num_threads(1)
-    pretrained = options.pretrained or packaged_encoder()
+    pretrained = _ready(options)
     plan = replace(Plan(is_bf16=_is_bf16(options.precision)), **_given(options))
     started_s = time.monotonic()
     teachers = trained_teachers(plan, options.teachers, pretrained, limit=options.limit, workers=options.workers)
@@ -55,9 +56,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _write(network, lessons, options.out, learner, made)
 
 
+def _ready(options: argparse.Namespace) -> Path:
+    """The encoder's folder; whatever would fail after an hour fails here, with a line that says why."""
+    try:
+        pretrained: Path = options.pretrained or packaged_encoder()
+    except ModuleNotFoundError as error:
+        sys.exit(f"training needs {error.name}, or --pretrained: pip install -e '.[train]'")
+    for path in (pretrained / "config.json", TEMPLATE):
+        if not path.is_file():
+            sys.exit(f"training needs {path}, which is not there")
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=options.out).close()
+    except OSError as error:
+        sys.exit(f"--out: {options.out}: {error.strerror}")
+    return pretrained
+
+
 def _write(network: Network, lessons: Lessons, folder: Path, plan: Plan, made: dict[str, Any]) -> int:
     tuning = lessons.tuning
-    folder.mkdir(parents=True, exist_ok=True)
     found = predict(tuning, lessons.pieces, partial(log_chances, network))
     calibration = calibrate(tuning, found)
     write_encoder(network, folder / f"{NAME}.q8_0.gguf", like=TEMPLATE, name=NAME)

@@ -194,7 +194,8 @@ def _reader(settings: Settings, prober: Prober | None) -> Check:
 
 def _prompt(settings: Settings, *, may_remember: bool) -> Check:
     """Which prompt the chosen model reads with, and why; a server is not asked which model it has."""
-    from backend.graph.prompt_store import EXTRACT_NODES, PROMPTS, choose_prompt  # dspy: 0.6 s and 49 MB
+    from backend.graph.llm_reader import LEAST_TEXT_TOKENS  # dspy: 0.6 s and 49 MB
+    from backend.graph.prompt_store import EXTRACT_NODES, PROMPTS, choose_prompt
 
     path = settings.llm_path
     if settings.llm_url or path is None:
@@ -205,7 +206,9 @@ def _prompt(settings: Settings, *, may_remember: bool) -> Check:
         weights = fingerprint(path, settings.run_dir if may_remember else None)
     except OSError as error:
         return Check("prompt", False, f"{path.name} cannot be read ({error.strerror})")
-    return Check("prompt", True, choose_prompt(weights).reason)
+    choice = choose_prompt(weights)
+    room = f"; plain where that leaves an entry less than {LEAST_TEXT_TOKENS} tokens" if choice.is_compiled else ""
+    return Check("prompt", True, f"{choice.reason}{room}")
 
 
 def _other_models(settings: Settings, prober: Prober | None) -> Iterator[Check]:

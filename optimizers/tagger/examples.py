@@ -82,7 +82,8 @@ def parse_marked(line: str) -> Marked:
 
 def read_gold(path: Path) -> list[Marked]:
     """Gold entries as marked texts; that the file is well formed is for `make eval` to say."""
-    entries = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    # Not splitlines: an entry may hold other line ends than \n, unescaped.
+    entries = [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
     return [
         Marked(
             entry["text"],

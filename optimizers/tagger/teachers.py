@@ -38,28 +38,38 @@ def trained_teachers(plan: Plan, folder: Path, pretrained: Path, *, limit: int =
 
     Args:
         plan: of those who read everything; their seeds are the ones after its own.
-        folder: of what an earlier run left. A file's name tells plan and data, not the code or the machine.
+        folder: of what an earlier run left. A file's name tells plan, encoder and data, not the code or the machine.
         pretrained: the encoder's folder.
         limit: as of `Lessons.read`.
         workers: how many are trained at a time, each on one core.
     """
     public = replace(plan, epochs=max(1, plan.epochs - 2), passages=0.14, masked=0.1)
     plans = [plan] * _N_ALL_ROUND + [public] * _N_PUBLIC
-    jobs = []
+    jobs, learnt = [], _learnt(pretrained)
     for number, one in enumerate(plans, 1):
         own = replace(one, seed=plan.seed + number)
-        jobs.append(_Job(f"teacher {number}", own, folder / f"teacher-{_mark(own, limit)}.pt", pretrained, limit))
+        file = f"teacher-{_mark(own, limit, learnt)}.pt"
+        jobs.append(_Job(f"teacher {number}", own, folder / file, pretrained, limit))
     folder.mkdir(parents=True, exist_ok=True)
-    _train([job for job in jobs if not job.path.exists()], workers)
+    missing = [job for job in jobs if not job.path.exists()]
+    for job in jobs:
+        if job not in missing:
+            say(f"{job.name} is in {job.path}, from before")
+    _train(missing, workers)
     networks = [_load(job) for job in jobs]
     return Teachers(networks[:_N_ALL_ROUND], networks[_N_ALL_ROUND:], plan.is_bf16)
 
 
-def _mark(plan: Plan, limit: int) -> str:
-    mark = hashlib.sha256(repr((plan, limit)).encode())
-    for path in learnt_from():
+def _learnt(pretrained: Path) -> bytes:
+    """Tells apart what teachers begin with and learn from: SHA-256."""
+    mark = hashlib.sha256()
+    for path in [*sorted(path for path in pretrained.iterdir() if path.is_file()), *learnt_from()]:
         mark.update(path.read_bytes())
-    return mark.hexdigest()[:12]
+    return mark.digest()
+
+
+def _mark(plan: Plan, limit: int, learnt: bytes) -> str:
+    return hashlib.sha256(repr((plan, limit)).encode() + learnt).hexdigest()[:12]
 
 
 def _train(jobs: Sequence[_Job], workers: int) -> None:

@@ -51,6 +51,7 @@ def test_trains_and_writes_what_charlie_reads(tmp_path: Path) -> None:
     again = run(*call)
     assert again.returncode == 0, again.stderr
     assert "to train" not in again.stderr
+    assert again.stderr.count("from before") == 4
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "teachers").iterdir()} == teachers
     (weights,), (head,) = tmp_path.glob("*.gguf"), tmp_path.glob("*.npz")
     model = load_model(weights, kind="tagger", n_ctx_tokens=N_BATCH, n_threads=1)
@@ -58,6 +59,22 @@ def test_trains_and_writes_what_charlie_reads(tmp_path: Path) -> None:
         Tagger(model, head).read("Lunch with Sarah in Rome.")
     finally:
         model.close()
+
+
+def test_what_would_fail_at_the_end_fails_at_once(tmp_path: Path) -> None:
+    """A folder that cannot be written, and an encoder that is not there: one line, and nothing is trained."""
+    if not has_torch():
+        pytest.skip("PyTorch is not installed: the train extra brings it")
+    (tmp_path / "file").touch()
+    for options, said in (
+        (("--out", str(tmp_path / "file")), "file: File exists"),
+        (("--out", str(tmp_path / "out"), "--pretrained", str(tmp_path)), "config.json, which is not there"),
+    ):
+        done = run("--limit", "6", "--teachers", str(tmp_path / "teachers"), *options)
+        assert done.returncode == 1
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "teachers").exists()
 
 
 def test_the_same_seed_makes_the_same_weights(tmp_path: Path) -> None:
