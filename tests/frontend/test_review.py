@@ -79,7 +79,7 @@ async def test_what_is_unsure_looks_different_and_is_listed_below(
     wend = runtime.journal.connections(uuid)[0].entity.uuid
     juno = doubt_id(runtime.review.of(uuid)[0])
     async with app.run_test(size=SIZE) as pilot:
-        await until(lambda: "2 unsure (v)" in shown(app))
+        await until(lambda: "2 unsure (v)" in shown(app) and "A day out" in shown(app))
         await pilot.press("enter")
         await until(lambda: "? Unsure" in shown(app) and "person 25%" in shown(app))
         assert _looks(app, juno) == [("Juno", False, True)] * 2
