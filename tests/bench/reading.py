@@ -59,7 +59,7 @@ def measure_tagger(bench: Bench) -> list[Figure]:
                 if number:
                     samples.append(1000 * (time.perf_counter() - started_s))
     manager.unload_all()
-    return [Figure("tagger", "tagger, an entry of 150 words", "ms", samples, {"median": 60}, "-")]
+    return [Figure("tagger", "tagger, 150 words of prose", "ms", samples, {"median": 60}, "-")]
 
 
 def measure_episodes(bench: Bench) -> list[Figure]:
