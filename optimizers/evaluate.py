@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Final
 
-from backend.errors import CharlieError, Stopped
+from backend.errors import CharlieError, GoldInvalid, Stopped
 from backend.graph.gold import GoldEntry
 from backend.graph.scoring import as_json, score
 from backend.inference.memory import resident_mb
@@ -74,10 +74,12 @@ class Evaluation:
             tables.print_corpus(f"{self._opened.name} on {name}, test split", report, cost)
 
     def _unseen(self, gold: GoldSet) -> Sequence[GoldEntry]:
-        """The entries, but for those that the reader's prompt tells the answer of."""
+        """The entries, but for those that the reader's prompt tells the answer of; GoldInvalid where none is left."""
         entries = [entry for entry in gold.entries if entry.text not in self._opened.demonstrated]
         if n_told := len(gold.entries) - len(entries):
             _say(f"{gold.name}: {n_told} entries stand in this reader's prompt as demonstrations, and are left out")
+        if not entries:
+            raise GoldInvalid((f"{gold.name}: no entry is left to score this reader on",))
         return entries
 
     def _run(self, name: str, noun: str, texts: Sequence[tuple[str, datetime]]) -> Run:

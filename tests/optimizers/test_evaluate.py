@@ -189,9 +189,9 @@ def test_results_of_other_sets_leave_those_of_the_project_alone(evaluate: Evalua
 
 
 def test_entries_in_the_prompt_are_left_out(
-    evaluate: Evaluate, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+    evaluate: Evaluate, server: FaultyServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A prompt that tells what is to be found in an entry is not scored on it."""
+    """A prompt that tells what is to be found in an entry is not scored on it, nor on a set of nothing else."""
     (gold,) = sets.open_sets([str(SIX)])
     demo = Demonstration(written_on="Friday, 2024-03-01", entry=gold.entries[2].text, entities=())
     prompt = Prompt(instructions="Find names.", demos=(demo,))
@@ -200,6 +200,11 @@ def test_entries_in_the_prompt_are_left_out(
     ran = evaluate(server.url, "--model", "m", "--set", SIX)
     assert "1 entries stand in this reader's prompt" in ran.err
     assert ran.results["m-six.json"]["set"]["n"] == 5
+    alone = tmp_path / "alone.jsonl"
+    alone.write_text(SIX.read_text("utf-8").splitlines(keepends=True)[2], "utf-8")
+    ran = evaluate(server.url, "--model", "m", "--set", alone)
+    assert ran.status == 1
+    assert "alone: no entry is left to score this reader on" in ran.err
 
 
 def test_defects_are_told_before_anything_runs(evaluate: Evaluate, tmp_path: Path) -> None:

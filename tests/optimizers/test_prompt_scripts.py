@@ -220,7 +220,7 @@ def test_resume_writes_where_the_run_was_to_write(server: FaultyServer, tmp_path
     assert read_prompt(out).demos == made.demos
 
 
-def test_nothing_is_learnt_from_what_the_self_test_asks(tmp_path: Path) -> None:
+def test_nothing_is_learnt_from_what_the_self_test_asks() -> None:
     """Of the tuning entries 68 are left, and a copy of the others under new ids has none."""
     (tuning,) = open_sets(["tuning"])
     assert len(learnable(tuning)) == len(tuning.entries) - len(SELF_TEST_IDS)
