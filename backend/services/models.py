@@ -24,8 +24,8 @@ from backend.inference.gguf_header import Header, read_header
 from backend.inference.loader import ENCODERS, RANK_POOLING
 from backend.inference.loading import ModelLoader, fitting_sequences, model_need_bytes
 from backend.inference.memory import available_bytes
-from backend.services.crashes import Crashes
 from backend.services.preferences import save_setting
+from backend.services.worker.crashes import Crashes
 from backend.settings import EMBEDDING_PATH, TAGGER_PATH, Settings
 
 TAGGER = "tagger"

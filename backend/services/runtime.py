@@ -16,19 +16,19 @@ from backend.database.redis_ops import PENDING
 from backend.database.stores import Stores
 from backend.domain import Change, ChangeKind, EpisodeStatus, ReaderKind, Status, TokenCounts
 from backend.errors import SettingsError, StorageClosing, StorageUnavailable
-from backend.services.crashes import Crashes
 from backend.services.drafts import Drafts
 from backend.services.events import Events
-from backend.services.gate import WorkerGate
 from backend.services.journal import JournalService
-from backend.services.power import Typing
 from backend.services.review import ReviewService
 from backend.services.status import Board, snapshot
+from backend.services.worker.conditions import Typing
+from backend.services.worker.crashes import Crashes
+from backend.services.worker.lock import WorkerGate
 from backend.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from backend.services.work import Work
-    from backend.services.worker import Worker
+    from backend.services.worker.host import Worker
+    from backend.services.worker.session import Work
 
 _DRAIN_STEP_S = 0.1
 # Settings that a running Charlie takes up when charlie.toml changes; the others wait for the next start.
@@ -148,7 +148,7 @@ class Runtime:
 
     def _make_work(self) -> None:
         from backend.services import tasks  # with the next line the manager and Huey: 60 ms that no screen needs
-        from backend.services.work import Work
+        from backend.services.worker.session import Work
 
         with self._changing:
             self._work = self._work or Work(
@@ -181,7 +181,7 @@ class Runtime:
     def _start_worker(self, mode: str) -> None:
         if self._worker is not None or self.settings.immediate:
             return
-        from backend.services.worker import make_worker  # what runs a child: 10 ms that a command need not pay
+        from backend.services.worker.host import make_worker  # what runs a child: 10 ms that a command need not pay
 
         if mode == "thread" and Crashes(self.settings.run_dir).had_crash():
             mode = "process"

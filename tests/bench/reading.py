@@ -12,8 +12,8 @@ from backend.graph.gold_file import read_gold
 from backend.inference.loader import Kind
 from backend.inference.manager import ModelManager
 from backend.services.queue import huey
-from backend.services.reading import ReadingService
 from backend.services.runtime import Runtime
+from backend.services.worker.runner import ReadingService
 from backend.settings import GOLD_PATH, load_settings
 from tests.bench.bench import Bench
 from tests.bench.figures import Figure

@@ -12,8 +12,8 @@ from backend.database.episodes import Episodes
 from backend.database.stores import Stores
 from backend.domain import EpisodeStatus
 from backend.errors import EpisodeNotFound
-from backend.services import recovery
 from backend.services.journal import JournalService, Undone
+from backend.services.worker import recovery
 from tests.services.entries import names, read, uuids
 
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from backend.database.redis_ops import PENDING
 from backend.database.stores import Stores
 from backend.domain import EpisodeStatus, LedgerEntry
-from backend.services import policy
-from backend.services.crashes import Leftover
+from backend.services.worker import policy
+from backend.services.worker.crashes import Leftover
 
 _log = logging.getLogger(__name__)
 

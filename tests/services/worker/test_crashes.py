@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from backend.services.crashes import Crashes, Leftover
+from backend.services.worker.crashes import Crashes, Leftover
 from backend.settings import CHECKOUT
 
 VICTIM = """
 import ctypes, os, signal, sys
 from pathlib import Path
-from backend.services.crashes import Crashes
+from backend.services.worker.crashes import Crashes
 crashes = Crashes(Path(sys.argv[1]))
 crashes.watch()
 with crashes.marked(sys.argv[2], sys.argv[3]):
@@ -118,7 +118,7 @@ def test_the_record_is_private(folder: Path) -> None:
 def test_several_at_once_are_all_named_and_none_is_blamed(tmp_path: Path) -> None:
     """Of entries that were read together nobody knows which one it was: the weights are not counted against."""
     code = (
-        "import ctypes, sys; from pathlib import Path; from backend.services.crashes import Crashes\n"
+        "import ctypes, sys; from pathlib import Path; from backend.services.worker.crashes import Crashes\n"
         "crashes = Crashes(Path(sys.argv[1])); crashes.watch()\n"
         "with crashes.marked('e1', 'w'), crashes.marked('e2', 'w'): ctypes.string_at(0)"
     )

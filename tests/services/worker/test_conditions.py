@@ -12,10 +12,10 @@ import pytest
 
 from backend.domain import EpisodeStatus, Status
 from backend.errors import ReadingDeferred, ReadingUnavailable
-from backend.services import policy
-from backend.services.power import Conditions, Typing, is_on_battery
 from backend.services.runtime import Runtime
 from backend.services.tasks import extract_nodes_task
+from backend.services.worker import policy
+from backend.services.worker.conditions import Conditions, Typing, is_on_battery
 from backend.settings import load_settings
 
 type MakeRuntime = Callable[..., Runtime]

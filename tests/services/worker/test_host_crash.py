@@ -9,7 +9,7 @@ from pathlib import Path
 
 from backend.domain import EpisodeStatus
 from backend.services.runtime import Runtime
-from backend.services.worker import ProcessWorker
+from backend.services.worker.host import ProcessWorker
 from tests import waiting
 
 TEXT = "Met Sarah Miller at Cafe Luna in Lisbon after yoga class."

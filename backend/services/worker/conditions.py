@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from backend.errors import ReadingDeferred, ReadingUnavailable
-from backend.services import policy
+from backend.services.worker import policy
 from backend.settings import Settings
 
 _NAME: Final = "typed"

@@ -15,12 +15,12 @@ from backend.domain import Change, ChangeKind, ModelState, ModelStatus
 from backend.errors import StorageError
 from backend.inference.loading import ModelLoader
 from backend.inference.manager import ModelManager, set_default_manager
-from backend.services import recovery
-from backend.services.crashes import Crashes, Leftover
 from backend.services.events import Events
-from backend.services.gate import WorkerGate
-from backend.services.reading import ReadingService
 from backend.services.status import Board, WorkerState
+from backend.services.worker import recovery
+from backend.services.worker.crashes import Crashes, Leftover
+from backend.services.worker.lock import WorkerGate
+from backend.services.worker.runner import ReadingService
 from backend.settings import Settings
 
 # The ledger is looked through this often for entries that lack a message.

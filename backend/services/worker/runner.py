@@ -33,10 +33,10 @@ from backend.errors import (
 from backend.graph.extract_nodes import Reader, extract_nodes
 from backend.graph.split import TextLimit
 from backend.inference.manager import ModelManager
-from backend.services import policy
-from backend.services.crashes import Crashes
 from backend.services.events import Events
-from backend.services.power import conditions
+from backend.services.worker import policy
+from backend.services.worker.conditions import conditions
+from backend.services.worker.crashes import Crashes
 from backend.settings import TAGGER_PATH, Settings
 
 _log = logging.getLogger(__name__)

@@ -9,10 +9,10 @@ import pytest
 from backend.database.connection import default_client
 from backend.database.stores import Stores
 from backend.domain import Episode, EpisodeStatus, LedgerEntry
-from backend.services.crashes import Leftover
-from backend.services.policy import MAX_CRASHES, MAX_KILLS
-from backend.services.recovery import drop_unacknowledged, purge, settle, wake_forgotten
 from backend.services.runtime import Runtime
+from backend.services.worker.crashes import Leftover
+from backend.services.worker.policy import MAX_CRASHES, MAX_KILLS
+from backend.services.worker.recovery import drop_unacknowledged, purge, settle, wake_forgotten
 
 JOURNAL = "default"
 HOUR_S = 3600.0

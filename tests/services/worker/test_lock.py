@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from backend.services.gate import WorkerGate
+from backend.services.worker.lock import WorkerGate
 from backend.settings import CHECKOUT
 
 HOLDER = """
 import sys
 from pathlib import Path
-from backend.services.gate import WorkerGate
+from backend.services.worker.lock import WorkerGate
 assert WorkerGate(Path(sys.argv[1])).enter(lambda s: True)
 print("in", flush=True)
 sys.stdin.read()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from backend.services.policy import (
+from backend.services.worker.policy import (
     MAX_CRASHED_ENTRIES,
     MAX_CRASHES,
     MAX_KILLS,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from backend.services import policy
+from backend.services.worker import policy
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from backend.domain import EpisodeStatus, Provenance, ReaderKind, Reading
-from backend.services import policy
 from backend.services.runtime import DrainProgress, Runtime
 from backend.services.tasks import draft_nodes_task, extract_nodes_task
+from backend.services.worker import policy
 
 TEXT = "Met Sarah Miller at Cafe Luna in Lisbon after yoga class."
 
@@ -186,7 +186,7 @@ def test_a_defect_counts_as_a_failure_and_is_not_quoted(make_runtime: MakeRuntim
     reading = runtime.work.reading
     reading._manager = DefectiveModels()  # type: ignore[assignment]
     outcome = read(uuid)
-    assert str(outcome["failed"]).startswith("ValueError at test_reading.py:")
+    assert str(outcome["failed"]).startswith("ValueError at test_runner.py:")
     entry = runtime.journal.ledger_entry(uuid)
     assert entry is not None
     assert (entry.attempts, "Sarah" in entry.reason) == (1, False)

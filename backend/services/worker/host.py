@@ -1,6 +1,6 @@
 """Start, watch and stop the consumer: in a thread of this process, or in a child of it.
 
-`python -m backend.services.worker` is that child.
+`python -m backend.services.worker.host` is that child.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from backend.errors import StorageClosing, StorageError
 from backend.services import runtime as runtimes
-from backend.services.crashes import Crashes
+from backend.services.worker.crashes import Crashes
 from backend.settings import CHECKOUT, Settings, load_settings
 
 # Between two looks at whether the worker thread lives and something was forgotten; costs no Redis command.
@@ -79,8 +79,8 @@ class ThreadWorker:
     def _run(self) -> None:
         _be_nice(self._runtime.settings.worker_nice)
         # Both cost half a second together and would delay the first screen.
-        from backend.services.consumer import QuietConsumer
         from backend.services.tasks import huey
+        from backend.services.worker.consumer import QuietConsumer
 
         consumer = QuietConsumer(huey, self._stopping)
         if self._stopping.is_set():
@@ -153,7 +153,7 @@ class ProcessWorker:
         log_fd = os.open(self._settings.logs_dir / "worker.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         try:
             return subprocess.Popen(
-                [sys.executable, "-m", "backend.services.worker"],
+                [sys.executable, "-m", "backend.services.worker.host"],
                 stdin=subprocess.PIPE,
                 stdout=log_fd,
                 stderr=log_fd,
