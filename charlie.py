@@ -109,7 +109,9 @@ def _open(runtime: "Runtime", opening: "Future[None]") -> None:
         return
     opening.set_result(None)
     if not runtime.stopping.wait(WORKER_GRACE_S):
-        runtime.start_worker()
+        from backend.services.launch import start_worker  # what hosts a worker: 10 ms after the first paint
+
+        start_worker(runtime)
 
 
 def _refuse(problem: str) -> int:

@@ -22,7 +22,7 @@ async def add_journal_entry(
     """
     import asyncio  # with the runtime below 0.3 s: what only wants `backend.settings` need not pay it
 
-    from backend.services.runtime import current
+    from backend.services.current import current
 
     return await asyncio.to_thread(
         current().journal.add, text, journal=journal, title=title, valid_at=reference_time, source=source, uuid=uuid

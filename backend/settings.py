@@ -4,9 +4,10 @@ import ipaddress
 import os
 import re
 import tomllib
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -46,6 +47,17 @@ def _physical_cores() -> int:
     return max(1, (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1) - 1)
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a person is told of a setting, in the README and on the settings screen; part of the field's annotation."""
+
+    meaning: str
+    # The default in words, where the value itself says little.
+    default: str = ""
+    # Whether a running Charlie takes it up when charlie.toml changes; the others wait for the next start.
+    is_followed: bool = False
+
+
 class Settings(BaseSettings):
     """What a person can choose. Each field is a key of charlie.toml and, upper-cased, of `CHARLIE_*`."""
 
@@ -53,60 +65,104 @@ class Settings(BaseSettings):
         env_prefix="CHARLIE_", frozen=True, extra="forbid", env_ignore_empty=True, hide_input_in_errors=True
     )
 
-    # Folder of everything Charlie keeps. Only the environment can move it.
-    home: Path = Field(default_factory=default_home)
-    # Journal that is shown and written to when none is named.
-    journal: str = Field(default=DEFAULT_JOURNAL, pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    # Where entries are read: in this process, in a child of it, or nowhere.
-    worker: Literal["thread", "process", "none"] = "thread"
-    # Tasks run where they are called, and saving enqueues nothing; for tests.
-    immediate: bool = False
-    # GGUF instruct model that reads deeper than the shipped tagger.
-    llm_path: Path | None = None
-    # GGUF text encoder that makes the vectors in place of the shipped one.
-    embedding_path: Path | None = None
-    # GGUF encoder with a head that ranks what was found; none is shipped.
-    reranker_path: Path | None = None
-    # Whether `llm_url` may lie on another machine, which then gets the text of entries.
-    allow_remote: bool = False
-    # OpenAI-compatible server whose model reads in place of `llm_path`: http://127.0.0.1:8080/v1
-    llm_url: str | None = None
-    # What that server asks for as a bearer token.
-    llm_api_key: SecretStr | None = None
-    # Which of its models; not needed where it serves one.
-    llm_model: str | None = Field(default=None, min_length=1, max_length=200)
-    # Context of the instruct model, tokens; with `llm_url`, how much of the server's is used.
-    n_ctx_tokens: int = Field(default=4096, ge=2048, le=262_144)
-    # Tokens an answer may take; an answer that reaches it is an error.
-    max_answer_tokens: int = Field(default=1024, ge=16, le=32_768)
-    # Names that a reader is less sure of than this (0 to 1) wait for your word instead of becoming entities.
-    review_below: float = Field(default=0.5, ge=0, le=1)
-    # Entries that the instruct model reads together.
-    n_parallel: int = Field(default=4, ge=1, le=64)
-    # Threads that decode.
-    n_threads: int = Field(default_factory=_physical_cores, ge=1, le=512)
-    # Layers put on a GPU where llama.cpp was built with one; -1 for all.
-    n_gpu_layers: int = Field(default=-1, ge=-1)
-    # Load a model even when it seems not to fit.
-    memory_override: bool = False
-    # Instruct models that may be resident together, beside the small ones; the least recently used leaves first.
-    max_loaded: int = Field(default=1, ge=1, le=16)
-    # The instruct model rests while the computer runs on battery.
-    pause_on_battery: bool = False
-    # With less memory free than this no instruct model is loaded, MiB.
-    min_free_memory_mb: int = Field(default=500, ge=0)
-    # Load the instruct model even while somebody types.
-    load_while_typing: bool = True
-    # Keep models resident when nothing waits.
-    keep_loaded: bool = False
-    # How nicely the worker runs (0 to 19).
-    worker_nice: int = Field(default=10, ge=0, le=19)
-    # An entry that has been pending this long without being touched is enqueued again, seconds.
-    stale_after_s: float = Field(default=3600.0, gt=0)
-    # Deleted entries can be brought back for so long, days.
-    keep_deleted_days: int = Field(default=30, ge=0)
-    # One of the themes that the command palette lists.
-    theme: str = "textual-dark"
+    home: Annotated[
+        Path,
+        About("where everything lies; only the environment can move it", default="the platform's user data folder"),
+    ] = Field(default_factory=default_home)
+    journal: Annotated[str, About("the journal that is shown and written to")] = Field(
+        default=DEFAULT_JOURNAL, pattern=r"^[A-Za-z0-9_-]{1,64}$"
+    )
+    review_below: Annotated[
+        float,
+        About(
+            "names that the reader is less sure of (0 to 1) wait for your word instead of becoming people and places; "
+            "0 takes them all (the tagger tells of none under 0.42)",
+            is_followed=True,
+        ),
+    ] = Field(default=0.5, ge=0, le=1)
+    worker: Annotated[
+        Literal["thread", "process", "none"],
+        About("where entries are read: `thread` (in Charlie), `process` (in a child of it), `none`"),
+    ] = "thread"
+    llm_path: Annotated[
+        Path | None,
+        About(
+            "a GGUF instruct model that reads deeper than the tagger; `charlie models use PATH` sets it",
+            is_followed=True,
+        ),
+    ] = None
+    embedding_path: Annotated[
+        Path | None,
+        About(
+            "a GGUF text encoder that makes the vectors for search; `charlie models use` sets it",
+            default="the shipped model",
+            is_followed=True,
+        ),
+    ] = None
+    reranker_path: Annotated[
+        Path | None,
+        About("a GGUF encoder with a head that ranks what was found; `charlie models use` sets it", is_followed=True),
+    ] = None
+    # Before `llm_url`, whose check looks at it.
+    allow_remote: Annotated[
+        bool,
+        About("whether `llm_url` may be another machine, which then gets the text of your entries", is_followed=True),
+    ] = False
+    llm_url: Annotated[
+        str | None,
+        About(
+            "an OpenAI-compatible server (llama-server, vLLM, Ollama) that reads in place of `llm_path`: "
+            "`http://127.0.0.1:8080/v1`",
+            is_followed=True,
+        ),
+    ] = None
+    llm_model: Annotated[
+        str | None, About("which of the server's models", default="the only one", is_followed=True)
+    ] = Field(default=None, min_length=1, max_length=200)
+    llm_api_key: Annotated[
+        SecretStr | None,
+        About("the key that the server asks for; better in the environment than in a file", is_followed=True),
+    ] = None
+    n_ctx_tokens: Annotated[
+        int,
+        About("the instruct model's context; of a server's, how much is used at most", is_followed=True),
+    ] = Field(default=4096, ge=2048, le=262_144)
+    max_answer_tokens: Annotated[int, About("the longest answer it may give", is_followed=True)] = Field(
+        default=1024, ge=16, le=32_768
+    )
+    n_parallel: Annotated[
+        int,
+        About("entries that the instruct model reads together, as far as there is memory for it", is_followed=True),
+    ] = Field(default=4, ge=1, le=64)
+    n_threads: Annotated[int, About("threads that read", default="all cores but one", is_followed=True)] = Field(
+        default_factory=_physical_cores, ge=1, le=512
+    )
+    n_gpu_layers: Annotated[
+        int, About("layers on a GPU, where llama.cpp was built with one", default="-1 (all)", is_followed=True)
+    ] = Field(default=-1, ge=-1)
+    memory_override: Annotated[bool, About("load a model even when it seems not to fit", is_followed=True)] = False
+    max_loaded: Annotated[
+        int,
+        About("instruct models that may be in memory together; the least recently used leaves first", is_followed=True),
+    ] = Field(default=1, ge=1, le=16)
+    min_free_memory_mb: Annotated[
+        int, About("with less memory free than this, no instruct model is loaded", is_followed=True)
+    ] = Field(default=500, ge=0)
+    pause_on_battery: Annotated[
+        bool, About("the instruct model rests while the computer runs on battery", is_followed=True)
+    ] = False
+    load_while_typing: Annotated[
+        bool,
+        About("load the instruct model even while you type; `false` waits for a pause of 3 s", is_followed=True),
+    ] = True
+    keep_loaded: Annotated[bool, About("keep models in memory when nothing waits", is_followed=True)] = False
+    worker_nice: Annotated[int, About("how nicely the worker runs, 0 to 19")] = Field(default=10, ge=0, le=19)
+    stale_after_s: Annotated[
+        float, About("an entry that has waited this long without being touched is queued again")
+    ] = Field(default=3600.0, gt=0)
+    keep_deleted_days: Annotated[int, About("how long a deleted entry can be brought back")] = Field(default=30, ge=0)
+    theme: Annotated[str, About("one of the themes in the command palette")] = "textual-dark"
+    immediate: Annotated[bool, About("for tests: nothing is queued, tasks run where they are called")] = False
 
     @field_validator("llm_path", "embedding_path", "reranker_path", mode="after")
     @classmethod
@@ -217,6 +273,21 @@ def load_settings(**chosen: Any) -> Settings:
     except OSError as error:
         key, problem, source = "home", error.strerror or "cannot be read", _file_of(chosen)
     raise SettingsError(key, source, problem)
+
+
+@cache
+def about_settings() -> dict[str, About]:
+    """What a person is told of each setting, in the order in which they are shown."""
+    told = {}
+    for key, field in Settings.model_fields.items():
+        told[key] = next(about for about in field.metadata if isinstance(about, About))
+    return told
+
+
+@cache
+def followed_settings() -> tuple[str, ...]:
+    """The settings that a running Charlie takes up when charlie.toml changes."""
+    return tuple(key for key, about in about_settings().items() if about.is_followed)
 
 
 def sources(settings: Settings) -> dict[str, str]:

@@ -180,9 +180,11 @@ class CharlieApp(App[None]):
         self.opening = Opening(Phase.OPENING)
 
         def reopen() -> None:
+            from backend.services.launch import start_worker  # what hosts a worker: 10 ms
+
             try:
                 self.runtime.open()
-                self.runtime.start_worker()
+                start_worker(self.runtime)
             except CharlieError as error:
                 future.set_exception(error)
             else:

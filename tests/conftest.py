@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from backend.database.lifecycle import set_default_server
+from backend.services.current import bind
 from backend.services.queue import huey
 from backend.services.runtime import Runtime
 from backend.settings import Settings, load_settings
@@ -37,6 +38,7 @@ def make_runtime(home: Path) -> Iterator[Callable[..., Runtime]]:
         huey.immediate = runtime.settings.immediate
         opened.append(runtime)
         runtime.open()
+        bind(runtime)
         return runtime
 
     yield make

@@ -14,6 +14,7 @@ import pytest
 
 from backend.database import cypher
 from backend.database.connection import default_client
+from backend.services.launch import start_worker
 from backend.services.runtime import Runtime
 from backend.settings import CHECKOUT
 from tests.terminal import Terminal
@@ -33,7 +34,7 @@ def test_nothing_acknowledged_is_lost(make_runtime: MakeRuntime, home: Path, tri
     mode = ("thread", "process")[trial % 2]
     acknowledged = run_until_killed(VICTIMS[trial % len(VICTIMS)], mode, home, dice)
     runtime = make_runtime(worker="thread")
-    runtime.start_worker()
+    start_worker(runtime)
     assert until(lambda: runtime.gate.is_held and runtime.status().pending == 0)
     assert runtime.status().dead == 0
     assert_read_once(runtime, acknowledged)

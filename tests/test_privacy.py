@@ -14,6 +14,8 @@ from backend.database import cypher
 from backend.database.connection import default_client
 from backend.domain import Provenance, ReaderKind, Reading
 from backend.errors import AnswerUnreadable, CharlieError
+from backend.services.drain import drain
+from backend.services.launch import start_worker
 from backend.services.runtime import Runtime
 from backend.services.tasks import extract_nodes_task
 from backend.settings import CHECKOUT
@@ -56,9 +58,9 @@ def test_whole_run_leaves_no_word_outside(make_runtime: MakeRuntime, home: Path,
     runtime = make_runtime(worker="process", llm_path=llm)
     os.environ["CHARLIE_LLM_PATH"] = str(llm)
     try:
-        runtime.start_worker()
+        start_worker(runtime)
         runtime.journal.add(TEXT)
-        report = runtime.drain(lambda progress: None)
+        report = drain(runtime)
     finally:
         del os.environ["CHARLIE_LLM_PATH"]
     assert report.pending == 0
@@ -88,10 +90,10 @@ def test_logs_of_every_layer_are_silent(
 def test_keys_beside_the_graph_have_no_word(make_runtime: MakeRuntime) -> None:
     """Ledger, messages, results and telemetry: uuids and counts. Only the graph and the undo list know the text."""
     runtime = make_runtime(worker="thread")
-    runtime.start_worker()
+    start_worker(runtime)
     uuids = [runtime.journal.add(TEXT) for _ in range(3)]
     runtime.journal.edit(uuids[0], TEXT + " Again.")
-    runtime.drain(lambda progress: None)
+    drain(runtime)
     runtime.journal.add(TEXT)
     client = default_client()
     with_word = {key for key in client.keys("*") if MARKER.encode() in raw_dump(str(key))}

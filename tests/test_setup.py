@@ -7,7 +7,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 
-from backend.settings import Settings
+from backend.settings import About, Settings, about_settings
 from frontend.cli.app import app
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -62,7 +62,21 @@ def test_readme_documents_every_command_and_setting() -> None:
     names = [info.name or info.callback.__name__ for info in app.registered_commands if info.callback]
     assert len(names) > 10
     assert [name for name in names if f"charlie {name}" not in readme] == []
-    assert [key for key in Settings.model_fields if key != "home" and f"`{key}`" not in readme] == []
+
+
+def test_readme_has_the_settings_as_their_fields_tell_them() -> None:
+    """The README's table is what the fields say: name, default, meaning; the message shows how it must be."""
+    table = "\n".join(setting_row(key, about) for key, about in about_settings().items())
+    assert table in (CHECKOUT / "README.md").read_text("utf-8"), f"the table of settings should be:\n{table}"
+
+
+def setting_row(key: str, about: About) -> str:
+    """A setting's line in the README."""
+    value = Settings.model_fields[key].default
+    if isinstance(value, bool | str):
+        value = f"`{str(value).lower()}`"
+    shown = about.default or ("none" if value is None else f"{value:g}" if isinstance(value, float) else value)
+    return f"| `{'CHARLIE_HOME' if key == 'home' else key}` | {shown} | {about.meaning} |"
 
 
 def test_scripts_can_be_run() -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from backend.domain import ModelState, Status
-from backend.services.runtime import DrainProgress, DrainReport
+from backend.services.drain import DrainProgress, DrainReport, drain
 from frontend.cli import options
 from frontend.cli.output import CommandFailed, Json, print_json, print_text, status_json
 from frontend.cli.session import opened
@@ -18,17 +18,17 @@ from frontend.state.wording import pace
 
 
 def work(
-    drain: Annotated[bool, typer.Option("--drain", help="Read until nothing waits, then end.")] = False,
+    is_draining: Annotated[bool, typer.Option("--drain", help="Read until nothing waits, then end.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Read what waits, without the screen.
 
     Where another Charlie reads already, wait for that one.
     """
-    if not drain:
+    if not is_draining:
         raise typer.BadParameter("say 'charlie work --drain': the screen reads by itself while it is open")
     with opened() as runtime, _progress() as show:
-        report = runtime.drain(show)
+        report = drain(runtime, show)
     if as_json:
         print_json(_report_json(report), on_one_line=True)
     else:

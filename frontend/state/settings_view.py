@@ -8,38 +8,13 @@ from pydantic import SecretStr
 
 from backend.domain import ModelState
 from backend.errors import Stopped
-from backend.settings import Settings, sources
+from backend.settings import Settings, about_settings, sources
 
 if TYPE_CHECKING:
     from backend.services.models import ListedModel
     from backend.services.runtime import Runtime
     from backend.services.self_test import Progress
     from backend.services.verdict import SelfTest
-
-# Those that a person changes, in the order of how likely; README lists all.
-SHOWN = (
-    "journal",
-    "theme",
-    "review_below",
-    "llm_path",
-    "llm_url",
-    "llm_model",
-    "llm_api_key",
-    "allow_remote",
-    "worker",
-    "n_ctx_tokens",
-    "n_parallel",
-    "n_threads",
-    "n_gpu_layers",
-    "max_loaded",
-    "min_free_memory_mb",
-    "memory_override",
-    "keep_loaded",
-    "pause_on_battery",
-    "load_while_typing",
-    "keep_deleted_days",
-    "home",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +58,7 @@ def load_settings_view(runtime: "Runtime") -> SettingsView:
 
     settings = runtime.settings
     where = sources(settings)
-    values = (SettingLine(key, _value(getattr(settings, key)), where[key]) for key in SHOWN)
+    values = (SettingLine(key, _value(getattr(settings, key)), where[key]) for key in about_settings())
     here = [model for model in list_models(settings) if model.path and model.kind in ("tagger", "llm")]
     return SettingsView(tuple(values), (*_server(settings), *(_model(model) for model in here)))
 

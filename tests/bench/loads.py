@@ -3,6 +3,7 @@
 import time
 from random import Random
 
+from backend.services.drain import drain
 from tests.bench.bench import Bench
 from tests.bench.figures import Figure
 from tests.bench.homes import opened
@@ -20,7 +21,7 @@ def measure(bench: Bench) -> list[Figure]:
     with opened(bench.homes.empty(), worker="thread") as runtime:
         for _ in range(_BURST):
             runtime.journal.add(text_of(random, _WORDS))
-        report = runtime.drain(lambda _: None)
+        report = drain(runtime)
         n_loads = report.loads
         if report.read != _BURST:
             raise RuntimeError(f"{report.read} of {_BURST} entries were read")
@@ -30,7 +31,7 @@ def measure(bench: Bench) -> list[Figure]:
         while time.monotonic() < until_s:
             runtime.status()
             time.sleep(_ASK_EVERY_S)
-        n_woken = runtime.work.manager.status().loads - n_loads
+        n_woken = runtime.session.manager.status().loads - n_loads
     return [
         Figure("loads.burst", f"loads in a burst of {_BURST} entries", "loads", [n_loads], {"median": 1.5}),
         Figure("loads.asked", "  by asking for the status for a minute", "loads", [n_woken], {"median": 0.5}),

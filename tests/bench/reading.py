@@ -11,7 +11,8 @@ from typing import Any
 from backend.graph.gold_file import read_gold
 from backend.inference.loader import Kind
 from backend.inference.manager import ModelManager
-from backend.services.queue import huey
+from backend.services.following import Following
+from backend.services.queue import WorkQueue, huey
 from backend.services.runtime import Runtime
 from backend.services.worker.runner import ReadingService
 from backend.settings import GOLD_PATH, load_settings
@@ -38,6 +39,17 @@ class GivenManager(ModelManager):
         """The given reader while the real one is held."""
         with super().lease(kind):
             yield self.given
+
+
+class _NoQueue(WorkQueue):
+    """Sends nothing: the messages that wait are taken one by one."""
+
+    def send(self, uuid: str, journal: str, priority: int, delay_s: float = 0.0, *, with_draft: bool = False) -> None:
+        """Nothing."""
+
+    def next_up(self, n_most: int) -> list[str]:
+        """Nobody: each is read alone."""
+        return []
 
 
 def measure_tagger(bench: Bench) -> list[Figure]:
@@ -120,7 +132,7 @@ def _names(random: Random, size: int, number: int, *, is_short: bool) -> list[st
 
 
 def _use_given(runtime: Runtime, reader: GivenReader) -> GivenManager:
-    work = runtime.work
+    work = runtime.session
     # The worker's own parts, but for who reads.
     manager = GivenManager(runtime.settings, has_work=lambda: work.reading.has_work(), on_change=work._on_model)
     manager.given = reader
@@ -131,8 +143,8 @@ def _use_given(runtime: Runtime, reader: GivenReader) -> GivenManager:
         manager,
         runtime.events,
         work.crashes,
-        wake=lambda *_: None,
-        next_up=lambda _: [],
+        _NoQueue(),
+        Following(runtime.settings),
         on_change=work._on_change,
         stopping=runtime.stopping.is_set,
     )

@@ -10,6 +10,7 @@ from textual.app import App
 from backend.database.redis_ops import set_episode_status
 from backend.errors import StorageUnavailable
 from backend.services.drafts import Drafts
+from backend.services.launch import start_worker
 from backend.services.runtime import Runtime
 from backend.settings import Settings, load_settings
 from frontend.app import CharlieApp
@@ -185,7 +186,7 @@ async def test_a_model_that_fails_to_load_is_said_and_entries_stay_pending(
     runtime.open()
     try:
         uuid = runtime.journal.add("Met Anna in Rome.")
-        runtime.start_worker()
+        start_worker(runtime)
         app = CharlieApp(runtime)
         async with app.run_test(size=SIZE):
             await until(lambda: "broken.gguf cannot be used" in shown(app))

@@ -7,6 +7,8 @@ from textual.widgets import Markdown
 
 from backend.database.redis_ops import set_episode_status
 from backend.domain import Connection
+from backend.services.drain import drain
+from backend.services.launch import start_worker
 from backend.services.runtime import Runtime
 from frontend.app import CharlieApp
 from frontend.widgets.connections import Connections
@@ -20,7 +22,7 @@ TEXT = "# A day out\n\nWent to **Berlin** with Sarah Miller. Sarah Miller met To
 
 def _read(runtime: Runtime, *texts: str) -> list[str]:
     uuids = [runtime.journal.add(text) for text in texts]
-    runtime.drain(lambda progress: None)
+    drain(runtime)
     return uuids
 
 
@@ -138,7 +140,7 @@ async def test_a_reading_appears_while_one_looks(app: CharlieApp, runtime: Runti
     async with app.run_test(size=SIZE):
         app.open_reader(uuid)
         await until(lambda: "Waiting to be read." in shown(app) and "Sarah Miller" in shown(app))
-        runtime.start_worker()
+        start_worker(runtime)
         await until(lambda: "■ Places" in shown(app))
         await until(lambda: "Waiting to be read." not in shown(app))
 

@@ -345,7 +345,7 @@ def test_pause_while_the_server_is_down(make_runtime: Callable[..., Runtime]) ->
 
     def read(uuid: str) -> dict[str, object]:
         # As if the wait before the next try were over.
-        runtime.work.reading.use(runtime.settings)
+        runtime.session.reading.use(runtime.settings)
         result: dict[str, object] = extract_nodes_task(uuid, "default").get()
         return result
 

@@ -10,6 +10,7 @@ import pytest
 
 from backend.database.connection import default_client
 from backend.domain import EpisodeStatus, ReaderKind
+from backend.services.launch import start_worker
 from backend.services.runtime import Runtime
 from backend.services.status import Board
 from backend.services.tasks import extract_nodes_task
@@ -56,7 +57,7 @@ def test_nothing_more_is_sent(
     outcome = extract_nodes_task(second, "default").get()
     assert words in str(outcome["unavailable"])
     assert words in runtime.status().problem
-    assert runtime.work.reading.is_paused()
+    assert runtime.session.reading.is_paused()
     assert len(faulty.requests) == n_sent
     assert runtime.journal.connections(second)
     write(home, f'llm_url = "{faulty.url}"', "# mended")
@@ -68,7 +69,7 @@ def test_mended_with_nothing_waiting(make_runtime: MakeRuntime, home: Path, faul
     """The reason goes when the file is mended, not with the next entry; every process sees it go."""
     write(home, f'llm_url = "{faulty.url}"')
     runtime = make_runtime(immediate=True)
-    runtime.work.begin()
+    runtime.session.begin()
     write(home, 'llm_url = "127.0.0.1:8080"')
     assert "must look like" in runtime.status().problem
     write(home, f'llm_url = "{faulty.url}"', "# mended")
@@ -119,7 +120,7 @@ def test_what_is_under_way_is_cut_off(make_runtime: MakeRuntime, home: Path, fau
     write(home, f'llm_url = "{faulty.url}"')
     runtime = make_runtime(worker="thread")
     warm = runtime.journal.add(TEXT)
-    runtime.start_worker()
+    start_worker(runtime)
     assert until(lambda: runtime.journal.status_of(warm) is EpisodeStatus.DONE)
     faulty.held = threading.Event()
     uuid = runtime.journal.add(TEXT)
@@ -144,7 +145,7 @@ def test_a_server_that_is_named_no_more(make_runtime: MakeRuntime, home: Path, f
     """What it is at is cut off too, and the entry read by what the settings name now."""
     write(home, f'llm_url = "{faulty.url}"')
     runtime = make_runtime(worker="thread")
-    runtime.start_worker()
+    start_worker(runtime)
     faulty.held = threading.Event()
     uuid = runtime.journal.add(TEXT)
     assert until(lambda: runtime.status().reading_uuid == uuid and runtime.status().model.kind == "llm")

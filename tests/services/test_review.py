@@ -8,6 +8,7 @@ import pytest
 from backend.domain import ChangeKind, Doubt, EntityType, EpisodeStatus, Origin, Provenance, ReaderKind, Span
 from backend.errors import EntityNotFound, EpisodeNotFound
 from backend.graph.names import key_of
+from backend.services.drain import drain
 from backend.services.journal import Undone
 from backend.services.runtime import Runtime
 
@@ -139,13 +140,13 @@ def test_the_shipped_tagger_sends_what_it_is_not_sure_of_to_review(make_runtime:
     """With everything below the threshold nothing gets into the graph; at 0 everything does."""
     runtime = make_runtime(review_below=1.0)
     uuid = runtime.journal.add("Went to Berlin with Sarah Miller.")
-    runtime.drain(lambda progress: None)
+    drain(runtime)
     assert runtime.journal.status_of(uuid) is EpisodeStatus.DONE
     assert mentioned(runtime, uuid) == {}
     assert "Berlin" in of(runtime, uuid)
     again = make_runtime(review_below=0.0)
     second = again.journal.add("Went to Berlin with Sarah Miller.")
-    again.drain(lambda progress: None)
+    drain(again)
     assert "Berlin" in mentioned(again, second)
     assert of(again, second) == []
 
@@ -154,9 +155,9 @@ def test_a_doubt_about_a_known_name_is_none(make_runtime: Callable[..., Runtime]
     """Once a name is accepted, the next entries that the reader is as unsure of count by themselves."""
     runtime = make_runtime(review_below=1.0)
     first = runtime.journal.add("Went to Berlin with Sarah Miller.")
-    runtime.drain(lambda progress: None)
+    drain(runtime)
     berlin = next(doubt for doubt in runtime.review.of(first) if doubt.name == "Berlin")
     runtime.review.accept(first, berlin)
     second = runtime.journal.add("Berlin again, by the early train.")
-    runtime.drain(lambda progress: None)
+    drain(runtime)
     assert mentioned(runtime, second) == {"Berlin": 1}

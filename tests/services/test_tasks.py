@@ -10,8 +10,9 @@ from backend import add_journal_entry
 from backend.database.redis_ops import get_episode_status, set_episode_status
 from backend.domain import EpisodeStatus
 from backend.inference.manager import MODELS
+from backend.services.current import current
 from backend.services.queue import huey
-from backend.services.runtime import Runtime, bind, current, unbind
+from backend.services.runtime import Runtime
 from backend.services.tasks import draft_nodes_task, extract_nodes_task
 from backend.settings import DEFAULT_JOURNAL
 
@@ -86,14 +87,14 @@ def test_public_function_saves(runtime_immediate: Runtime) -> None:
 def test_nothing_bound_binds_a_default(make_runtime: Callable[..., Runtime]) -> None:
     """A script that only uses the fixed names gets a Runtime over the home in its environment."""
     made = make_runtime(immediate=True)
-    unbind(made)
+    made.close()
     default = current()
     try:
+        assert default is not made
         assert default.settings.home == made.settings.home
         assert current() is default
     finally:
         default.close()
-        bind(made)
 
 
 def test_status_set_by_a_script_is_read(runtime_immediate: Runtime) -> None:
@@ -137,8 +138,8 @@ def test_missing_model_pauses_and_keeps_the_entry(make_runtime: Callable[..., Ru
     assert entry is not None
     assert (entry.status, entry.attempts) == (EpisodeStatus.PENDING_NODES, 0)
     assert runtime.journal.connections(uuid) != ()
-    assert runtime.work.reading.problem == result["unavailable"]
-    assert runtime.work.reading.is_paused()
+    assert runtime.session.reading.problem == result["unavailable"]
+    assert runtime.session.reading.is_paused()
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,21 @@
-"""Start, watch and stop the consumer: in a thread of this process, or in a child of it.
+"""Hosts of the consumer: a thread of this process, or a child of it, each started, watched and stopped."""
 
-`python -m backend.services.worker.host` is that child.
-"""
-
-import contextlib
 import logging
 import os
-import signal
 import subprocess
 import sys
 import threading
 import time
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
-from backend.errors import StorageClosing, StorageError
-from backend.services import runtime as runtimes
+from backend.errors import StorageError
+from backend.services.queue import WorkQueue
 from backend.services.worker.crashes import Crashes
-from backend.settings import CHECKOUT, Settings, load_settings
+from backend.settings import CHECKOUT, Settings
+
+if TYPE_CHECKING:
+    from backend.services.worker.session import WorkerSession
 
 # Between two looks at whether the worker thread lives and something was forgotten; costs no Redis command.
 _TICK_S = 2.0
@@ -29,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class Worker(Protocol):
-    """Whatever reads entries for this process."""
+    """Whatever works on entries for this process."""
 
     def start(self) -> None:
         """Begin; returns at once."""
@@ -40,21 +39,40 @@ class Worker(Protocol):
         ...
 
     def is_alive(self) -> bool:
-        """Whether it still reads, or will."""
+        """Whether it still works, or will."""
+        ...
+
+
+class Employer(Protocol):
+    """What the thread that hosts a worker needs of its Runtime."""
+
+    stopping: threading.Event
+    queue: WorkQueue
+
+    @property
+    def settings(self) -> Settings:
+        """As they stand now."""
+        ...
+
+    @property
+    def session(self) -> "WorkerSession":
+        """Made when it is first asked for."""
         ...
 
 
 class ThreadWorker:
     """Huey's consumer in threads of this process, without its signal handlers."""
 
-    def __init__(self, runtime: "runtimes.Runtime") -> None:
-        self._runtime = runtime
-        self._stopping = runtime.stopping
+    def __init__(self, employer: Employer, make_consumer: Callable[[threading.Event], Any]) -> None:
+        """`make_consumer` is called in the worker's own thread: the imports alone take half a second."""
+        self._employer = employer
+        self._make_consumer = make_consumer
+        self._stopping = employer.stopping
         self._consumer: Any = None
         self._thread = threading.Thread(target=self._run, name="worker-watch", daemon=True)
 
     def start(self) -> None:
-        """Begin in the background: the imports alone take half a second."""
+        """Begin in the background."""
         self._thread.start()
 
     def stop(self, timeout_s: float = _STOP_S) -> bool:
@@ -66,7 +84,7 @@ class ThreadWorker:
         consumer = self._consumer
         if consumer is None:
             return not self._thread.is_alive()
-        _wake_up()
+        self._wake_up()
         threads = [thread for _, thread in consumer.worker_threads] + [consumer.scheduler]
         for thread in threads:
             thread.join(max(0.0, deadline_s - time.monotonic()))
@@ -77,12 +95,8 @@ class ThreadWorker:
         return self._thread.is_alive()
 
     def _run(self) -> None:
-        _be_nice(self._runtime.settings.worker_nice)
-        # Both cost half a second together and would delay the first screen.
-        from backend.services.tasks import huey
-        from backend.services.worker.consumer import QuietConsumer
-
-        consumer = QuietConsumer(huey, self._stopping)
+        _be_nice(self._employer.settings.worker_nice)
+        consumer = self._make_consumer(self._stopping)
         if self._stopping.is_set():
             return
         consumer.start()
@@ -90,17 +104,24 @@ class ThreadWorker:
         while not self._stopping.wait(_TICK_S):
             consumer.check_worker_health()
             try:
-                self._runtime.follow_settings()
-                self._runtime.work.tick()
+                self._employer.session.tick()
             except StorageError as error:
                 _log.warning("the database cannot be asked: %s", error)
+
+    def _wake_up(self) -> None:
+        try:
+            self._employer.queue.wake_worker()
+        except Exception as error:  # noqa: BLE001 - quitting must go on whatever the driver raises when the server is gone
+            _log.debug("the worker could not be woken: %s", type(error).__name__)
 
 
 class ProcessWorker:
     """The same consumer in a child of this process, which ends with it however it ends."""
 
-    def __init__(self, settings: Settings, stopping: threading.Event) -> None:
+    def __init__(self, settings: Settings, stopping: threading.Event, command: Sequence[str]) -> None:
+        """`command` runs the consumer until its standard input ends."""
         self._settings = settings
+        self._command = command
         self._stopping = stopping
         self._child: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._watch, name="worker-watch", daemon=True)
@@ -153,7 +174,7 @@ class ProcessWorker:
         log_fd = os.open(self._settings.logs_dir / "worker.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         try:
             return subprocess.Popen(
-                [sys.executable, "-m", "backend.services.worker.host"],
+                self._command,
                 stdin=subprocess.PIPE,
                 stdout=log_fd,
                 stderr=log_fd,
@@ -165,41 +186,6 @@ class ProcessWorker:
             os.close(log_fd)
 
 
-def make_worker(runtime: "runtimes.Runtime", mode: str) -> Worker:
-    """The worker of a mode: "thread" or "process"."""
-    if mode == "process":
-        return ProcessWorker(runtime.settings, runtime.stopping)
-    return ThreadWorker(runtime)
-
-
-def main() -> None:
-    """Run the consumer until standard input ends, which it does when the parent does."""
-    os.umask(0o077)
-    settings = load_settings()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    runtime = runtimes.Runtime(settings)
-    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(signum, lambda *_: runtime.stopping.set())
-    worker = ThreadWorker(runtime)
-    try:
-        with contextlib.suppress(StorageClosing):
-            runtime.open()
-            worker.start()
-            threading.Thread(target=_await_parent, args=(runtime.stopping,), daemon=True).start()
-            runtime.stopping.wait()
-    finally:
-        has_ended = worker.stop()
-        runtime.close(abandon_worker=not has_ended)
-    # Daemon threads may sit in native code, which a normal exit would pull from under them.
-    os._exit(0)
-
-
-def _await_parent(stopping: threading.Event) -> None:
-    while os.read(sys.stdin.fileno(), 1024):
-        pass
-    stopping.set()
-
-
 def _close_input(child: subprocess.Popen[bytes]) -> None:
     if child.stdin is not None:
         child.stdin.close()
@@ -209,16 +195,3 @@ def _be_nice(nice: int) -> None:
     if sys.platform == "linux":
         # On Linux this is the thread alone, and those it starts.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
-
-
-def _wake_up() -> None:
-    from backend.services.tasks import wake_task  # imported long before: the consumer runs
-
-    try:
-        wake_task()
-    except Exception as error:  # noqa: BLE001 - quitting must go on whatever the driver raises when the server is gone
-        _log.debug("the worker could not be woken: %s", type(error).__name__)
-
-
-if __name__ == "__main__":
-    main()

@@ -2,18 +2,17 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from backend.database.redis_ops import PENDING
 from backend.database.stores import Stores
 from backend.domain import EpisodeStatus, LedgerEntry
+from backend.services.queue import WorkQueue
 from backend.services.worker import policy
 from backend.services.worker.crashes import Leftover
 
 _log = logging.getLogger(__name__)
-
-type Wake = Callable[[str, str, int, float], None]
 
 
 def settle(leftover: Leftover, stores: Stores, give_up: Callable[..., object]) -> None:
@@ -48,13 +47,12 @@ def drop_unacknowledged(stores: Stores) -> int:
     return n_dropped
 
 
-def wake_forgotten(
-    stores: Stores, has_message: Collection[str], wake: Wake, *, now_s: float, stale_after_s: float
-) -> int:
+def wake_forgotten(stores: Stores, queue: WorkQueue, *, now_s: float, stale_after_s: float) -> int:
     """Send a message for every entry that waits and has none, or has waited for too long; how many.
 
-    `has_message` are the uuids in Huey's queue or schedule. What was just written goes first.
+    What was just written goes first.
     """
+    has_message = queue.awaited()
     waiting: list[LedgerEntry] = [
         entry
         for entry in stores.ledger.entries(*PENDING)
@@ -65,7 +63,7 @@ def wake_forgotten(
         if entry.uuid in has_message:
             # Not stale again for as long, or a long backlog would double its messages at every look.
             stores.ledger.update(entry.uuid, {"due_at": now_s})
-        wake(entry.uuid, entry.journal, entry.priority, max(0.0, entry.due_at_s - now_s))
+        queue.send(entry.uuid, entry.journal, entry.priority, max(0.0, entry.due_at_s - now_s))
     return len(waiting)
 
 

@@ -34,6 +34,8 @@ from backend.graph.extract_nodes import Reader, extract_nodes
 from backend.graph.split import TextLimit
 from backend.inference.manager import ModelManager
 from backend.services.events import Events
+from backend.services.following import Following
+from backend.services.queue import WorkQueue
 from backend.services.worker import policy
 from backend.services.worker.conditions import conditions
 from backend.services.worker.crashes import Crashes
@@ -66,25 +68,23 @@ class ReadingService:
         manager: ModelManager,
         events: Events,
         crashes: Crashes,
+        queue: WorkQueue,
+        following: Following,
         *,
-        wake: Callable[[str, str, int, float], None],
-        next_up: Callable[[int], list[str]],
         on_change: Callable[..., None],
         stopping: Callable[[], bool],
     ) -> None:
-        """`wake(uuid, journal, priority, delay_s)` sends the message that has an entry read.
+        """`on_change(may_lag=...)` is called when an entry has been read, or when `problem` changes.
 
-        `next_up(n)` names up to n entries whose messages come next. `on_change(may_lag=...)` is called when an entry
-        has been read (which others may see a moment later) or `problem` changes. A reading that begins is told by the
-        manager, whose lease it takes.
+        A reading that begins is told by the manager, whose lease it takes.
         """
         self._settings = settings
         self._stores = stores
         self._manager = manager
         self._events = events
         self._crashes = crashes
-        self._wake = wake
-        self._next_up = next_up
+        self._queue = queue
+        self._following = following
         self._on_change = on_change
         self._stopping = stopping
         self._conditions = conditions(settings.run_dir)
@@ -151,6 +151,8 @@ class ReadingService:
         `{"already_processed": True}`, `{"stopped": True}`, `{"unavailable": why}`, `{"failed": why, "retry_in_s": s}`,
         `{"dead": why}`.
         """
+        # Here too, not only now and then: nothing is read by settings that have been taken back.
+        self._following.follow()
         with self._turn:
             entry = self._due(uuid)
             if entry is None:
@@ -168,7 +170,7 @@ class ReadingService:
         if self.reader is ReaderKind.TAGGER or first.crashes or first.kills:
             return []
         n_more = self._settings.n_parallel - 1
-        due = (self._due(uuid) for uuid in self._next_up(n_more) if uuid != first.uuid) if n_more else ()
+        due = (self._due(uuid) for uuid in self._queue.next_up(n_more) if uuid != first.uuid) if n_more else ()
         return [entry for entry in due if entry is not None and not entry.crashes and not entry.kills]
 
     def _read_together(self, entries: Sequence[LedgerEntry]) -> list[Outcome]:
@@ -312,7 +314,7 @@ class ReadingService:
             self.problem = ""
             self._on_change()
             for entry in self._stores.ledger.entries(*PENDING):
-                self._wake(entry.uuid, entry.journal, entry.priority, 0.0)
+                self._queue.send(entry.uuid, entry.journal, entry.priority, 0.0)
 
     def _failed(self, entry: LedgerEntry, error: InferenceError) -> Outcome:
         n_attempts = entry.attempts + 1
@@ -325,7 +327,7 @@ class ReadingService:
         due_at_s = time.time() + decision.delay_s
         fields: Fields = {"attempts": n_attempts, "reason": str(error)}
         self._stores.ledger.move(entry.uuid, EpisodeStatus.PENDING_NODES, due_at_s=due_at_s, fields=fields)
-        self._wake(entry.uuid, entry.journal, entry.priority, decision.delay_s)
+        self._queue.send(entry.uuid, entry.journal, entry.priority, decision.delay_s)
         self._events.publish(Change(ChangeKind.QUEUED, entry.uuid, entry.journal))
         return {"failed": str(error), "retry_in_s": decision.delay_s}
 

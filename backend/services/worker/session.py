@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import redis
 
@@ -16,6 +16,8 @@ from backend.errors import StorageError
 from backend.inference.loading import ModelLoader
 from backend.inference.manager import ModelManager, set_default_manager
 from backend.services.events import Events
+from backend.services.following import Following
+from backend.services.queue import WorkQueue
 from backend.services.status import Board, WorkerState
 from backend.services.worker import recovery
 from backend.services.worker.crashes import Crashes, Leftover
@@ -31,7 +33,7 @@ _BOARD_LAG_S = 0.25
 _log = logging.getLogger(__name__)
 
 
-class Work:
+class WorkerSession:
     """Everything a process needs to be the worker; built when the first task or the consumer asks."""
 
     def __init__(
@@ -41,15 +43,12 @@ class Work:
         stores: Stores,
         events: Events,
         gate: WorkerGate,
+        queue: WorkQueue,
+        following: Following,
         stopping: threading.Event,
-        *,
-        wake: recovery.Wake,
-        awaited: Callable[[], Collection[str]],
-        next_up: Callable[[int], list[str]],
     ) -> None:
-        """`wake` has an entry read; `awaited` tells who has a message, `next_up(n)` whose messages come next."""
-        self._wake = wake
-        self._awaited = awaited
+        self._queue = queue
+        self._following = following
         self._settings = settings
         self._stores = stores
         self._events = events
@@ -74,8 +73,8 @@ class Work:
             self.manager,
             events,
             self.crashes,
-            wake=self._wake,
-            next_up=next_up,
+            queue,
+            following,
             on_change=self._on_change,
             stopping=stopping.is_set,
         )
@@ -114,8 +113,7 @@ class Work:
         self._looked_at_s = time.monotonic()
         return recovery.wake_forgotten(
             self._stores,
-            self._awaited(),
-            self._wake,
+            self._queue,
             now_s=time.time(),
             stale_after_s=self._settings.stale_after_s,
         )
@@ -126,6 +124,7 @@ class Work:
         Raises:
             StorageError: the database could not be asked; it will be at a later tick.
         """
+        self._following.follow()
         if not self._gate.is_held:
             return
         if not self._has_begun:

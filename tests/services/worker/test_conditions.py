@@ -12,6 +12,7 @@ import pytest
 
 from backend.domain import EpisodeStatus, Status
 from backend.errors import ReadingDeferred, ReadingUnavailable
+from backend.services.launch import start_worker
 from backend.services.runtime import Runtime
 from backend.services.tasks import extract_nodes_task
 from backend.services.worker import policy
@@ -110,7 +111,7 @@ def test_reading_goes_on_when_the_computer_is_plugged_in(
     assert "battery" in status_of(runtime).problem
     assert (status_of(runtime).pending, status_of(runtime).dead) == (1, 0)
     plugged[0] = True
-    runtime.work.reading.use(runtime.settings)
+    runtime.session.reading.use(runtime.settings)
     assert read(uuid)["episode_uuid"] == uuid
     assert status_of(runtime).problem == ""
 
@@ -128,7 +129,7 @@ def test_no_model_is_loaded_while_somebody_types(make_runtime: MakeRuntime, llm_
     assert (entry.status, entry.attempts) == (EpisodeStatus.PENDING_NODES, 0)
     long_ago_s = time.time() - policy.TYPING_S
     os.utime(runtime.settings.run_dir / "typed", (long_ago_s, long_ago_s))
-    runtime.work.reading.use(runtime.settings)
+    runtime.session.reading.use(runtime.settings)
     assert read(uuid)["episode_uuid"] == uuid
 
 
@@ -152,14 +153,14 @@ def test_after_fourteen_days_without_a_model_an_entry_is_given_up(make_runtime: 
     wait_since(runtime, old, policy.MAX_UNAVAILABLE_S + 60)
     wait_since(runtime, new, policy.MAX_UNAVAILABLE_S - 60)
     assert "14 days; the last reason: no model file at" in str(read(old)["dead"])
-    runtime.work.reading.use(runtime.settings)
+    runtime.session.reading.use(runtime.settings)
     assert "unavailable" in read(new)
     assert (status_of(runtime).dead, status_of(runtime).pending) == (1, 1)
     entry = runtime.journal.ledger_entry(old)
     assert entry is not None
     assert "14 days" in entry.reason
     assert runtime.journal.retry(old) == 1
-    runtime.work.reading.use(runtime.settings)
+    runtime.session.reading.use(runtime.settings)
     assert "unavailable" in read(old)
     assert status_of(runtime).dead == 0
 
@@ -170,10 +171,10 @@ def test_the_worker_loads_by_itself_once_the_typing_pauses(make_runtime: MakeRun
         worker="thread", llm_path=llm_path, n_ctx_tokens=8192, max_answer_tokens=4096, load_while_typing=False
     )
     runtime.typed()
-    runtime.start_worker()
+    start_worker(runtime)
     uuid = runtime.journal.add(TEXT)
     typed_last_s = wait_for(lambda: "typing" in status_of(runtime).problem, 20, meanwhile=runtime.typed)
-    assert "llm" not in runtime.work.manager.loaded()
+    assert "llm" not in runtime.session.manager.loaded()
     read_s = wait_for(lambda: runtime.journal.status_of(uuid) is EpisodeStatus.DONE, 30)
     assert read_s - typed_last_s >= policy.TYPING_S - 1
     assert status_of(runtime).problem == ""

@@ -14,10 +14,13 @@ import redis
 
 from backend.domain import Change, ChangeKind, EpisodeStatus
 from backend.errors import StorageClosing
+from backend.services.current import bound
+from backend.services.drain import drain
+from backend.services.launch import start_worker
 from backend.services.preferences import save_setting
-from backend.services.queue import huey
-from backend.services.runtime import Runtime, bound
-from backend.services.tasks import awaited, end
+from backend.services.queue import WorkQueue, huey
+from backend.services.runtime import Runtime
+from backend.services.tasks import end
 from backend.settings import CHECKOUT, load_settings
 from tests.waiting import until
 
@@ -35,7 +38,7 @@ def is_settled(runtime: Runtime) -> bool:
 def working(request: pytest.FixtureRequest, make_runtime: MakeRuntime) -> Iterator[Runtime]:
     """A Runtime whose worker runs, in each mode."""
     runtime = make_runtime(worker=request.param)
-    runtime.start_worker()
+    start_worker(runtime)
     assert until(lambda: runtime.gate.holder_pid() is not None)
     yield runtime
     runtime.close()
@@ -108,10 +111,10 @@ def test_pending_of_a_former_run_is_recovered(make_runtime: MakeRuntime) -> None
     runtime = make_runtime(worker="none")
     uuids = [runtime.journal.add(TEXT) for _ in range(3)]
     huey.storage.flush_all()
-    assert awaited() == set()
+    assert WorkQueue().awaited() == set()
     runtime.close()
     again = make_runtime(worker="thread")
-    again.start_worker()
+    start_worker(again)
     assert until(lambda: is_settled(again))
     assert [again.journal.connections(uuid) != () for uuid in uuids] == [True] * 3
 
@@ -119,11 +122,11 @@ def test_pending_of_a_former_run_is_recovered(make_runtime: MakeRuntime) -> None
 def test_second_worker_waits_for_the_first(make_runtime: MakeRuntime, home: Path) -> None:
     """While a child holds the gate the thread waits; when the child ends it takes over."""
     first = make_runtime(worker="process")
-    first.start_worker()
+    start_worker(first)
     assert until(lambda: first.gate.holder_pid() not in (None, os.getpid()))
     child_pid = first.gate.holder_pid()
     second = make_runtime(worker="thread")
-    second.start_worker()
+    start_worker(second)
     time.sleep(1.0)
     assert second.gate.holder_pid() == child_pid
     assert not second.gate.is_held
@@ -136,7 +139,7 @@ def test_second_worker_waits_for_the_first(make_runtime: MakeRuntime, home: Path
 def test_child_is_replaced_when_it_is_killed(make_runtime: MakeRuntime) -> None:
     """A killed child is started again and reads on."""
     runtime = make_runtime(worker="process")
-    runtime.start_worker()
+    start_worker(runtime)
     assert until(lambda: runtime.gate.holder_pid() is not None)
     former = runtime.gate.holder_pid()
     assert former is not None
@@ -149,8 +152,9 @@ def test_child_is_replaced_when_it_is_killed(make_runtime: MakeRuntime) -> None:
 def test_child_ends_with_its_parent(home: Path) -> None:
     """A parent that is killed leaves no worker behind."""
     code = (
-        "import time; from backend.settings import load_settings; from backend.services.runtime import Runtime\n"
-        "r = Runtime(load_settings(worker='process')); r.open(); r.start_worker()\n"
+        "import time; from backend.settings import load_settings; from backend.services.runtime import Runtime; "
+        "from backend.services.launch import start_worker\n"
+        "r = Runtime(load_settings(worker='process')); r.open(); start_worker(r)\n"
         "while r.gate.holder_pid() is None: time.sleep(0.05)\n"
         "print(r.gate.holder_pid(), r.stores.schema._client.info('server')['process_id'], flush=True); time.sleep(60)"
     )
@@ -182,7 +186,7 @@ def test_external_consumer_reads_and_stops(make_runtime: MakeRuntime) -> None:
 def test_external_consumer_that_waits_can_be_stopped(make_runtime: MakeRuntime) -> None:
     """While Charlie's own worker runs it waits, and one Ctrl+C ends it."""
     runtime = make_runtime(worker="thread")
-    runtime.start_worker()
+    start_worker(runtime)
     assert until(lambda: runtime.gate.is_held)
     consumer = start_consumer()
     time.sleep(2.5)
@@ -194,16 +198,16 @@ def test_external_consumer_that_waits_can_be_stopped(make_runtime: MakeRuntime) 
 def test_who_waits_for_the_gate_takes_no_message(make_runtime: MakeRuntime) -> None:
     """A second worker that is told to end while the first one reads leaves the first one's messages alone."""
     first = make_runtime(worker="process")
-    first.start_worker()
+    start_worker(first)
     assert until(lambda: first.gate.holder_pid() not in (None, os.getpid()))
     second = make_runtime(worker="thread")
-    second.start_worker()
+    start_worker(second)
     time.sleep(1.0)
     uuids = [second.journal.add(TEXT) for _ in range(5)]
     started_s = time.monotonic()
     second.close()
     assert time.monotonic() - started_s < 0.8
-    assert second._work is None or second._work.reading.tally.read == 0
+    assert second._session is None or second._session.reading.tally.read == 0
     third = make_runtime(worker="none")
     assert until(lambda: all(third.journal.status_of(uuid) is EpisodeStatus.DONE for uuid in uuids))
 
@@ -235,9 +239,9 @@ def test_a_lost_message_does_not_fail_the_saving(make_runtime: MakeRuntime, home
     finally:
         huey.storage.conn = broken
     assert len(runtime.journal.page().episodes) == 1
-    runtime.start_worker()
-    assert awaited() == set()
-    assert runtime.drain(lambda _progress: None).read == 1
+    start_worker(runtime)
+    assert WorkQueue().awaited() == set()
+    assert drain(runtime).read == 1
     assert runtime.journal.status_of(uuid) is EpisodeStatus.DONE
 
 
@@ -264,7 +268,7 @@ def start_consumer() -> subprocess.Popen[bytes]:
 def test_model_chosen_elsewhere_is_taken_up(make_runtime: MakeRuntime, home: Path, llm_path: Path, worker: str) -> None:
     """`charlie models use` in another terminal changes who reads, without a restart."""
     runtime = make_runtime(worker=worker)
-    runtime.start_worker()
+    start_worker(runtime)
     assert runtime.status().reader == "tagger"
     save_setting(home, "llm_path", str(llm_path))
     assert until(lambda: runtime.status().reader == "llm", 15)

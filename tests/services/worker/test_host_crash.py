@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from backend.domain import EpisodeStatus
+from backend.services.launch import start_worker
 from backend.services.runtime import Runtime
 from backend.services.worker.host import ProcessWorker
 from tests import waiting
@@ -54,14 +55,14 @@ def kills_of(runtime: Runtime, uuid: str) -> int:
 def test_crashes_are_counted_and_end_in_a_reason(make_runtime: MakeRuntime, slow_llm_path: Path) -> None:
     """One entry crashes twice and is set aside; a second one crashes and the weights are left alone."""
     plain = make_runtime(immediate=True)
-    with plain.work.manager.lease("tagger") as reader:
+    with plain.session.manager.lease("tagger") as reader:
         tagger = {reader.provenance.weights}
     plain.close()
     runtime = make_runtime(worker="process", llm_path=slow_llm_path)
     first = runtime.journal.add(TEXT)
     os.environ["CHARLIE_LLM_PATH"] = str(slow_llm_path)
     try:
-        runtime.start_worker()
+        start_worker(runtime)
         crash(runtime, first, tagger, signal.SIGSEGV)
         # The marker of the dead worker is there until the next one has counted it.
         assert until(lambda: crashes_of(runtime, first) == 1)
@@ -81,8 +82,8 @@ def test_crashes_are_counted_and_end_in_a_reason(make_runtime: MakeRuntime, slow
     runtime.close()
     # The next start keeps the model out of this process.
     again = make_runtime(worker="thread")
-    again.start_worker()
-    assert isinstance(again._worker, ProcessWorker)
+    start_worker(again)
+    assert isinstance(again.worker, ProcessWorker)
     assert "after a crash" in again.status().notice
 
 
@@ -92,7 +93,7 @@ def test_kills_are_forgiven_for_longer(make_runtime: MakeRuntime, slow_llm_path:
     uuid = runtime.journal.add(TEXT)
     os.environ["CHARLIE_LLM_PATH"] = str(slow_llm_path)
     try:
-        runtime.start_worker()
+        start_worker(runtime)
         for n_kills in (1, 2):
             crash(runtime, uuid, set(), signal.SIGKILL)
             assert until(lambda n=n_kills: kills_of(runtime, uuid) == n)  # type: ignore[misc]

@@ -9,6 +9,7 @@ import pytest
 from backend.database.connection import default_client
 from backend.database.stores import Stores
 from backend.domain import Episode, EpisodeStatus, LedgerEntry
+from backend.services.queue import WorkQueue
 from backend.services.runtime import Runtime
 from backend.services.worker.crashes import Leftover
 from backend.services.worker.policy import MAX_CRASHES, MAX_KILLS
@@ -35,13 +36,18 @@ def save(stores: Stores, uuid: str, *, priority: int = 10, journal: str = JOURNA
     return entry
 
 
-class Wakes:
-    """Remembers what was sent."""
+class SentMessages(WorkQueue):
+    """A queue in which some messages wait, and that remembers what was sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, has_message: set[str]) -> None:
+        self._has_message = has_message
         self.sent: list[tuple[str, float]] = []
 
-    def __call__(self, uuid: str, journal: str, priority: int, delay_s: float) -> None:
+    def awaited(self) -> set[str]:
+        """Those that it was made with."""
+        return self._has_message
+
+    def send(self, uuid: str, journal: str, priority: int, delay_s: float = 0.0, *, with_draft: bool = False) -> None:
         """One message."""
         self.sent.append((uuid, delay_s))
 
@@ -51,12 +57,12 @@ class Wakes:
         return [uuid for uuid, _ in self.sent]
 
 
-def look(stores: Stores, has_message: set[str], now_s: float | None = None) -> Wakes:
+def look(stores: Stores, has_message: set[str], now_s: float | None = None) -> SentMessages:
     """One look at what waits."""
-    wakes = Wakes()
-    n = wake_forgotten(stores, has_message, wakes, now_s=now_s or time.time(), stale_after_s=HOUR_S)
-    assert n == len(wakes.sent)
-    return wakes
+    queue = SentMessages(has_message)
+    n = wake_forgotten(stores, queue, now_s=now_s or time.time(), stale_after_s=HOUR_S)
+    assert n == len(queue.sent)
+    return queue
 
 
 def test_what_was_never_acknowledged_is_dropped(stores: Stores) -> None:

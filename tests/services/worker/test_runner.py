@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from backend.domain import EpisodeStatus, Provenance, ReaderKind, Reading
-from backend.services.runtime import DrainProgress, Runtime
+from backend.services.drain import DrainProgress, drain
+from backend.services.launch import start_worker
+from backend.services.runtime import Runtime
 from backend.services.tasks import draft_nodes_task, extract_nodes_task
 from backend.services.worker import policy
 
@@ -99,10 +101,10 @@ def test_after_fourteen_days_each_that_waits_is_given_up(make_runtime: MakeRunti
     entry = runtime.journal.ledger_entry(old[0])
     assert entry is not None
     assert "14 days" in entry.reason
-    assert runtime.work.reading.tally.dead == 3
+    assert runtime.session.reading.tally.dead == 3
     # Revived by the person, it waits as if it were new.
     assert runtime.journal.retry() == 3
-    runtime.work.reading.use(runtime.settings)
+    runtime.session.reading.use(runtime.settings)
     assert "unavailable" in read(young)
     assert runtime.status().dead == 0
 
@@ -144,7 +146,7 @@ def test_edit_during_a_reading_is_read_again(make_runtime: MakeRuntime, slow_llm
     """What was read of the old text is not written over the new one."""
     runtime = make_runtime(worker="thread", llm_path=slow_llm_path)
     uuid = runtime.journal.add(TEXT)
-    runtime.start_worker()
+    start_worker(runtime)
     deadline_s = time.monotonic() + 30
     while runtime.status().model.state.value != "busy" and time.monotonic() < deadline_s:
         time.sleep(0.01)
@@ -183,7 +185,7 @@ def test_a_defect_counts_as_a_failure_and_is_not_quoted(make_runtime: MakeRuntim
     """What is no error of ours neither hangs the entry for ever nor puts its words into reason or log."""
     runtime = make_runtime(immediate=True)
     uuid = runtime.journal.add(TEXT)
-    reading = runtime.work.reading
+    reading = runtime.session.reading
     reading._manager = DefectiveModels()  # type: ignore[assignment]
     outcome = read(uuid)
     assert str(outcome["failed"]).startswith("ValueError at test_runner.py:")
@@ -199,9 +201,9 @@ def test_what_waits_is_read_together(make_runtime: MakeRuntime, llm_path: Path) 
     together: list[int] = []
 
     def look(progress: DrainProgress) -> None:
-        together.append(len(runtime.work.reading.in_work))
+        together.append(len(runtime.session.reading.in_work))
 
-    report = runtime.drain(look)
+    report = drain(runtime, look)
     assert (report.read, report.dead, report.pending, report.problem) == (6, 0, 0, "")
     # One of the tagger, for the drafts, and one of the instruct model.
     assert report.loads == 2
@@ -217,6 +219,6 @@ def test_an_entry_that_was_in_a_crash_is_read_alone(make_runtime: MakeRuntime, l
     uuids = [runtime.journal.add(TEXT) for _ in range(3)]
     runtime.stores.ledger.update(uuids[1], {"crashes": 1})
     entries = {uuid: runtime.journal.ledger_entry(uuid) for uuid in uuids}
-    companions = runtime.work.reading.companions(entries[uuids[0]])  # type: ignore[arg-type]
+    companions = runtime.session.reading.companions(entries[uuids[0]])  # type: ignore[arg-type]
     assert [entry.uuid for entry in companions] == [uuids[2]]
-    assert runtime.work.reading.companions(entries[uuids[1]]) == []  # type: ignore[arg-type]
+    assert runtime.session.reading.companions(entries[uuids[1]]) == []  # type: ignore[arg-type]
