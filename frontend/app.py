@@ -28,6 +28,9 @@ from textual.worker import Worker
 
 from backend.domain import Draft, Entity, Episode, Status
 from backend.errors import CharlieError
+from frontend.loading.calls import ask
+from frontend.loading.draft_keeper import DraftKeeper
+from frontend.loading.inbox import ChangeInbox
 from frontend.messages import (
     BackendFailed,
     BackendOpened,
@@ -44,9 +47,6 @@ from frontend.messages import (
     Undid,
 )
 from frontend.screens.home import HomeScreen
-from frontend.state.calls import ask
-from frontend.state.draft_keeper import DraftKeeper
-from frontend.state.inbox import ChangeInbox
 from frontend.state.opening import Opening, Phase
 from frontend.state.wording import plural, undone
 

@@ -9,8 +9,8 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
+from frontend.loading.calls import ask
 from frontend.messages import CallFailed
-from frontend.state.calls import ask
 
 if TYPE_CHECKING:
     from frontend.app import CharlieApp

@@ -13,9 +13,9 @@ from textual.widgets import TextArea
 from backend.domain import Draft, Episode
 from backend.errors import CharlieError
 from backend.text import title_of
+from frontend.loading.draft_keeper import DraftKeeper
 from frontend.messages import CallFailed, DraftFailed, DraftRecovered, EntrySaved
 from frontend.screens.base import CharlieScreen
-from frontend.state.draft_keeper import DraftKeeper
 from frontend.state.wording import plural
 from frontend.widgets.journal_area import JournalArea
 from frontend.widgets.key_hints import Hint, KeyHints

@@ -9,6 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
 from backend.domain import ChangeKind, Draft, EpisodeStatus, EpisodeSummary, Page, PageCursor, Status
+from frontend.loading.pages import load_all, load_top
 from frontend.messages import (
     CallFailed,
     ChangesSeen,
@@ -21,7 +22,6 @@ from frontend.messages import (
 from frontend.screens.base import CharlieScreen
 from frontend.state.days import local_today
 from frontend.state.opening import Opening, Phase
-from frontend.state.pages import load_all, load_top
 from frontend.state.wording import holdings
 from frontend.widgets.key_hints import Hint, KeyHints
 from frontend.widgets.status_line import Problem, StatusLine

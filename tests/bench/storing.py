@@ -4,8 +4,8 @@ import time
 from random import Random
 
 from backend.database.connection import default_client
+from frontend.loading.pages import load_top
 from frontend.screens.home import PAGE_SIZE
-from frontend.state.pages import load_top
 from tests.bench.bench import Bench
 from tests.bench.figures import Figure
 from tests.bench.homes import ENTRY_WORDS, opened

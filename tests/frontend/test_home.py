@@ -14,10 +14,10 @@ from backend.services.launch import start_worker
 from backend.services.runtime import Runtime
 from backend.settings import Settings, load_settings
 from frontend.app import CharlieApp
+from frontend.loading.pages import load_top
 from frontend.messages import EntriesArrived
 from frontend.screens.home import HomeScreen
 from frontend.state.opening import Phase
-from frontend.state.pages import load_top
 from frontend.widgets.timeline import Timeline
 
 Shown = Callable[[App[None]], str]

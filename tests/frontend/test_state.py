@@ -4,8 +4,6 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 
 from backend.domain import (
-    Change,
-    ChangeKind,
     EntityType,
     EpisodeStatus,
     EpisodeSummary,
@@ -16,7 +14,6 @@ from backend.domain import (
 from frontend.state.cells import fit, one_line, with_pictures
 from frontend.state.days import day_in_words
 from frontend.state.entry import quotation
-from frontend.state.inbox import ChangeInbox
 from frontend.state.marking import Mark, place
 from frontend.state.timeline import DayHeading, Layout, rows_of
 from frontend.state.wording import activity, model, pace
@@ -108,19 +105,6 @@ def test_a_quotation_is_the_line_that_names_it() -> None:
     assert cut.startswith("… word")
     assert cut.endswith("Anna came.")
     assert len(cut) < 60
-
-
-def test_an_inbox_rings_once_until_it_is_emptied() -> None:
-    """However many changes arrive, the event loop gets one message."""
-    rings: list[None] = []
-    inbox = ChangeInbox(lambda: rings.append(None))
-    for number in range(3):
-        inbox.put(Change(ChangeKind.READ, str(number)))
-    assert len(rings) == 1
-    assert [change.uuid for change in inbox.take()] == ["0", "1", "2"]
-    assert inbox.take() == ()
-    inbox.put(Change(ChangeKind.READ))
-    assert len(rings) == 2
 
 
 def test_the_status_line_in_words() -> None:
