@@ -7,9 +7,9 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 
 from backend.domain import Entity, Page, PageCursor
+from frontend.loading.entry import load_quoted
 from frontend.messages import PageArrived
 from frontend.screens.entry_list import EntryListScreen
-from frontend.state.entry import load_quoted
 from frontend.state.wording import plural
 from frontend.widgets.key_hints import Hint, KeyHints
 from frontend.widgets.timeline import Timeline

@@ -11,11 +11,12 @@ from textual.content import Content
 from textual.widgets import Markdown, OptionList, Static
 
 from backend.domain import ChangeKind, EpisodeStatus, Status
+from frontend.loading.entry import load_entry
 from frontend.messages import ChangesSeen, DoubtDecided, EntityRejected, EntryArrived, EntryDeleted, EntryMissing
 from frontend.screens import reader_hints
 from frontend.screens.base import CharlieScreen
 from frontend.state.cells import one_line
-from frontend.state.entry import EntryView, heading, load_entry, standing
+from frontend.state.entry import EntryView, heading, standing
 from frontend.state.wording import plural
 from frontend.widgets.connections import Connections
 from frontend.widgets.entry_body import EntryBody

@@ -8,9 +8,9 @@ from textual.containers import Vertical
 from textual.widgets import Static
 
 from backend.domain import ChangeKind
+from frontend.loading.doubts import load_doubtful
 from frontend.messages import ChangesSeen, DoubtsArrived
 from frontend.screens.entry_list import EntryListScreen
-from frontend.state.doubts import load_doubtful
 from frontend.state.wording import plural
 from frontend.widgets.key_hints import Hint, KeyHints
 from frontend.widgets.timeline import Timeline

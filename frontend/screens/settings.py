@@ -14,10 +14,10 @@ from textual.message import Message
 from textual.widgets import OptionList, Static
 from textual.worker import Worker, WorkerState
 
+from frontend.loading.settings import choose, load_settings_view, try_model
 from frontend.messages import ModelChosen, SelfTestEnded, SelfTestProgressed, SettingsArrived
 from frontend.screens.base import CharlieScreen
 from frontend.state.cells import one_line
-from frontend.state.settings_view import choose, load_settings_view, try_model
 from frontend.widgets.key_hints import Hint, KeyHints
 from frontend.widgets.model_list import ModelList
 from frontend.widgets.setting_table import SettingTable

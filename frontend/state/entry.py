@@ -1,12 +1,10 @@
 """One entry with all that the reader shows of it."""
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from backend.domain import (
     Connection,
     Doubt,
-    Entity,
     Episode,
     EpisodeStatus,
     EpisodeSummary,
@@ -15,10 +13,6 @@ from backend.domain import (
     Status,
 )
 from frontend.state.days import moment_in_words
-
-if TYPE_CHECKING:
-    from backend.services.journal import JournalService
-    from backend.services.review import ReviewService
 
 # Of a quoted line, at most so much before the words it is quoted for.
 _LEAD_CHARS = 40
@@ -50,23 +44,6 @@ class QuotedPage:
     next: PageCursor | None
 
 
-def load_entry(journal: "JournalService", review: "ReviewService", uuid: str) -> EntryView:
-    """The entry, its connections and its doubts.
-
-    Raises:
-        EpisodeNotFound: it was deleted meanwhile.
-        StorageError: the database does not answer.
-    """
-    ledger = journal.ledger_entry(uuid)
-    return EntryView(
-        episode=journal.get(uuid),
-        status=ledger.status if ledger else EpisodeStatus.DONE,
-        ledger=ledger,
-        connections=journal.connections(uuid),
-        doubts=review.of(uuid),
-    )
-
-
 def heading(view: EntryView) -> str:
     """The title that was given, and when it was."""
     moment = moment_in_words(view.episode.valid_at)
@@ -96,27 +73,3 @@ def quotation(text: str, start: int, end: int) -> str:
         begin = text.find(" ", start - _LEAD_CHARS, start) + 1 or start
     line = " ".join(text[begin : stop if stop >= 0 else len(text)].split())
     return f"… {line}" if is_cut else line
-
-
-def load_quoted(journal: "JournalService", entity: Entity, name: str, before: PageCursor | None) -> QuotedPage:
-    """Up to 20 entries of the journal `name` that mention `entity`, newest first, each with its line quoted.
-
-    Raises:
-        StorageError: the database does not answer.
-    """
-    page = journal.episodes_of(entity.uuid, name, before=before, limit=20)
-    return QuotedPage(tuple(_quoted(journal, entity, episode) for episode in page.episodes), page.next)
-
-
-def _quoted(journal: "JournalService", entity: Entity, summary: EpisodeSummary) -> EpisodeSummary:
-    mentions = [
-        mention
-        for connection in journal.connections(summary.uuid)
-        if connection.entity.uuid == entity.uuid
-        for mention in connection.mentions
-    ]
-    if not mentions:
-        return summary
-    text = journal.get(summary.uuid).text
-    first = min(mentions, key=lambda mention: mention.start)
-    return replace(summary, preview=f"“{quotation(text, first.start, first.end)}”")
