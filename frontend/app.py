@@ -20,11 +20,9 @@ from rich.text import Text
 from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.message import Message
 from textual.reactive import var
 from textual.screen import Screen
 from textual.theme import Theme
-from textual.worker import Worker
 
 from backend.domain import Draft, Entity, Episode, Status
 from backend.errors import CharlieError
@@ -243,26 +241,11 @@ class CharlieApp(App[None]):
         self._ask_status()
 
     def _ask_status(self) -> None:
-        self.ask(self.runtime.status, StatusArrived, latest_of="status")
+        ask(self, self.runtime.status, StatusArrived, latest_of="status")
 
     @on(StatusArrived)
     def _take_status(self, event: StatusArrived) -> None:
         self.status = event.status
-
-    def ask[Answer](
-        self,
-        call: Callable[[], Answer],
-        answered: Callable[[Answer], Message],
-        *,
-        latest_of: str = "",
-    ) -> Worker[None]:
-        """Runs `call` in a thread; what comes of it comes back as a message to the application."""
-
-        async def asking() -> None:
-            await ask(self, call, answered)
-
-        # Not a coroutine yet: a call that a later one takes the place of may never begin.
-        return self.run_worker(asking, group=latest_of or "asked", exclusive=bool(latest_of), exit_on_error=False)
 
     @on(CallFailed)
     def _tell_failure(self, event: CallFailed) -> None:
@@ -315,7 +298,7 @@ class CharlieApp(App[None]):
 
     def edit_entry(self, uuid: str) -> None:
         """Fetches an entry and opens it in the editor."""
-        self.ask(partial(self.runtime.journal.get, uuid), EntryFetched, latest_of="edit")
+        ask(self, partial(self.runtime.journal.get, uuid), EntryFetched, latest_of="edit")
 
     @on(EntryFetched)
     def _edit_fetched(self, event: EntryFetched) -> None:
@@ -339,7 +322,7 @@ class CharlieApp(App[None]):
         """Takes the last change to the journal back."""
         name = self.changed_in
         undo = partial(self.runtime.journal.undo, name)
-        self.ask(undo, lambda undone: Undid(undone.kind if undone else "", name))
+        ask(self, undo, lambda undone: Undid(undone.kind if undone else "", name))
 
     @on(Undid)
     def _tell_undone(self, event: Undid) -> None:
@@ -348,7 +331,7 @@ class CharlieApp(App[None]):
 
     def retry(self, uuid: str | None) -> None:
         """Has one entry, or all that were given up, read again."""
-        self.ask(partial(self.runtime.journal.retry, uuid), Retried)
+        ask(self, partial(self.runtime.journal.retry, uuid), Retried)
 
     @on(Retried)
     def _tell_retried(self, event: Retried) -> None:
@@ -357,7 +340,7 @@ class CharlieApp(App[None]):
 
     def choose_journal(self) -> None:
         """Lists the journals to choose from."""
-        self.ask(self.runtime.journal.journals, lambda journals: JournalsArrived(sorted(journals.items())))
+        ask(self, self.runtime.journal.journals, lambda journals: JournalsArrived(sorted(journals.items())))
 
     @on(JournalsArrived)
     def _offer_journals(self, event: JournalsArrived) -> None:
@@ -376,7 +359,7 @@ class CharlieApp(App[None]):
         from backend.services.preferences import save_setting  # tomlkit: 30 ms, and most starts never need it
 
         keep = partial(save_setting, self.runtime.settings.home, "theme", theme.name)
-        self.ask(keep, lambda _: SettingKept())
+        ask(self, keep, lambda _: SettingKept())
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the command palette offers."""

@@ -38,17 +38,7 @@ class CharlieScreen(Screen[None]):
 
         Of calls with the same `latest_of` only the answer to the last one comes back.
         """
-
-        async def asking() -> None:
-            await ask(self, call, answered, failed)
-
-        return self.run_worker(
-            # Not a coroutine yet: a call that a later one takes the place of may never begin.
-            asking,
-            group=latest_of or "asked",
-            exclusive=bool(latest_of),
-            exit_on_error=False,
-        )
+        return ask(self, call, answered, failed, latest_of=latest_of)
 
     def say(self, message: str, *, is_error: bool = False) -> None:
         """A short notice; `message` is shown as it is."""
