@@ -8,7 +8,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -25,10 +24,10 @@ from textual.screen import Screen
 from textual.theme import Theme
 
 from backend.domain import Draft, Entity, Episode, Status
-from backend.errors import CharlieError
 from frontend.loading.calls import ask
 from frontend.loading.draft_keeper import DraftKeeper
 from frontend.loading.inbox import ChangeInbox
+from frontend.loading.opening import open_again, outcome
 from frontend.messages import (
     BackendFailed,
     BackendOpened,
@@ -49,6 +48,8 @@ from frontend.state.opening import Opening, Phase
 from frontend.state.wording import plural, undone
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from backend.services.runtime import Runtime
 
 # Screens hear of changes at most this often, seconds.
@@ -174,37 +175,11 @@ class CharlieApp(App[None]):
 
     def reopen(self) -> None:
         """Tries to open the journal again."""
-        future: Future[None] = Future()
         self.opening = Opening(Phase.OPENING)
+        self._follow_opening(open_again(self.runtime))
 
-        def reopen() -> None:
-            from backend.services.launch import start_worker  # what hosts a worker: 10 ms
-
-            try:
-                self.runtime.open()
-                start_worker(self.runtime)
-            except CharlieError as error:
-                future.set_exception(error)
-            else:
-                future.set_result(None)
-
-        # A daemon: quitting must not wait for a server that does not come up.
-        Thread(target=reopen, name="open", daemon=True).start()
-        self._follow_opening(future)
-
-    def _follow_opening(self, future: "Future[None]") -> None:
-        future.add_done_callback(self._report_opening)
-
-    def _report_opening(self, future: "Future[None]") -> None:
-        """Any thread."""
-        error = future.exception()
-        if error is None:
-            self.post_message(BackendOpened())
-        elif isinstance(error, CharlieError):
-            self.post_message(BackendFailed(str(error)))
-        else:
-            _log.error("opening failed: %s", type(error).__name__)
-            self.post_message(BackendFailed("Something went wrong inside Charlie; the log says where."))
+    def _follow_opening(self, opening: "Future[None]") -> None:
+        opening.add_done_callback(lambda ended: self.post_message(outcome(ended)))
 
     @on(LoadingProgressed)
     def _show_progress(self, event: LoadingProgressed) -> None:
