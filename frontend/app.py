@@ -1,8 +1,6 @@
 """The application: opens the journal behind the first paint, routes between screens, and ends without losing text."""
 
 import asyncio
-import gc
-import importlib
 import logging
 import signal
 import sys
@@ -10,7 +8,6 @@ import traceback
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.console import Console, RenderableType
@@ -23,9 +20,9 @@ from textual.reactive import var
 from textual.screen import Screen
 from textual.theme import Theme
 
-from backend.domain import Draft, Entity, Episode, Status
+from backend.domain import Draft, Episode, Status
+from frontend import routes
 from frontend.loading.calls import ask
-from frontend.loading.draft_keeper import DraftKeeper
 from frontend.loading.inbox import ChangeInbox
 from frontend.loading.opening import open_again, outcome
 from frontend.messages import (
@@ -35,7 +32,6 @@ from frontend.messages import (
     ChangesArrived,
     ChangesSeen,
     EntryFetched,
-    EntryWritten,
     JournalsArrived,
     LoadingProgressed,
     Retried,
@@ -43,7 +39,6 @@ from frontend.messages import (
     StatusArrived,
     Undid,
 )
-from frontend.screens.home import HomeScreen
 from frontend.state.opening import Opening, Phase
 from frontend.state.wording import plural, undone
 
@@ -55,8 +50,6 @@ if TYPE_CHECKING:
 # Screens hear of changes at most this often, seconds.
 CHANGES_EVERY_S = 0.1
 _DEFAULT_THEME = "textual-dark"
-# Screens from which one can go to the others.
-_LISTS = ("home", "reader", "mentions")
 # Chosen for contrast on dark and on light backgrounds, and to be told apart by most colour-blind people.
 _ENTITY_COLOURS = {
     "entity-person": ("#7cb7ff", "#0b57b0"),
@@ -109,7 +102,7 @@ class CharlieApp(App[None]):
 
     def get_default_screen(self) -> Screen[None]:
         """The list of entries."""
-        return HomeScreen()
+        return routes.home()
 
     def get_css_variables(self) -> dict[str, str]:
         """Textual's, and a colour for each type of entity that suits the theme."""
@@ -137,21 +130,16 @@ class CharlieApp(App[None]):
             loop.add_signal_handler(number, self._end)
 
     def _end(self) -> None:
-        self._keep_drafts()
+        routes.keep_drafts(self)
         self.exit()
 
     async def action_quit(self) -> None:
         """Ends Charlie; what is being written stays as a draft."""
         self._end()
 
-    def _keep_drafts(self) -> None:
-        for screen in self.screen_stack:
-            if screen.name == "editor":
-                screen.keep_draft()  # type: ignore[attr-defined]  # importing EditorScreen here costs start-up time
-
     def _fatal_error(self) -> None:
         """Ends after a defect; Textual's own report prints the values of variables, which hold journal text."""
-        self._keep_drafts()
+        routes.keep_drafts(self)
         kind, _, trace = sys.exc_info()
         frames = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in traceback.extract_tb(trace)]
         name = kind.__name__ if kind else "defect"
@@ -164,7 +152,7 @@ class CharlieApp(App[None]):
 
     def panic(self, *renderables: RenderableType) -> None:
         """Ends at once: the terminal has gone, or a defect of Textual's own."""
-        self._keep_drafts()
+        routes.keep_drafts(self)
         super().panic(*renderables)
 
     # Opening
@@ -198,10 +186,10 @@ class CharlieApp(App[None]):
         self._ask_status()
 
     def note_shown(self) -> None:
-        """The entries are on the screen: what the other screens import (Markdown: 90 ms) can come now."""
+        """The entries are on the screen: what the other screens import can come now."""
         if not self._is_shown:
             self._is_shown = True
-            self.set_timer(1.0, lambda: Thread(target=_import_screens, name="imports", daemon=True).start())
+            self.set_timer(1.0, routes.import_screens)
 
     # Changes
 
@@ -226,50 +214,19 @@ class CharlieApp(App[None]):
     def _tell_failure(self, event: CallFailed) -> None:
         self.notify(event.problem, severity="error", markup=False)
 
-    # Where one can go. Screens are imported when first opened: Markdown and TextArea cost 0.1 s.
+    # Where one can go
+
+    # Functions over an application: these are its methods.
+    close_editor = routes.close_editor
+    open_reader = routes.open_reader
+    open_mentions = routes.open_mentions
+    action_review = routes.open_review
+    action_settings = routes.open_settings
+    action_help = routes.open_help
 
     def open_editor(self, *, episode: Episode | None = None, draft: tuple[str, Draft] | None = None) -> None:
         """Opens an editor: empty, with an entry, or with a draft left over."""
-        from frontend.screens.editor import EditorScreen
-
-        drafts = self.runtime.drafts
-        draft_id = draft[0] if draft else drafts.new_id()
-        episode_uuid = episode.uuid if episode else draft[1].episode_uuid if draft else ""
-        journal = episode.journal if episode else draft[1].journal if draft else self.journal
-        keeper = DraftKeeper(drafts, draft_id, episode_uuid, journal)
-        self.push_screen(EditorScreen(keeper, journal=journal, episode=episode, draft=draft[1] if draft else None))
-
-    def close_editor(self, uuid: str) -> None:
-        """Back from the editor; the list shows where the entry stands that was written."""
-        self.pop_screen()
-        if self.screen.name == "home" and uuid:
-            self.screen.post_message(EntryWritten(uuid))
-
-    def open_reader(self, uuid: str, order: tuple[str, ...] = ()) -> None:
-        """Opens an entry; `order` is what next and previous step through."""
-        from frontend.screens.reader import ReaderScreen
-
-        self.push_screen(ReaderScreen(uuid, order))
-
-    def open_mentions(self, entity: Entity, journal: str) -> None:
-        """Opens the list of entries that mention an entity."""
-        from frontend.screens.mentions import MentionsScreen
-
-        self.push_screen(MentionsScreen(entity, journal))
-
-    def action_review(self) -> None:
-        """Opens the list of entries with something in them that is not sure."""
-        from frontend.screens.review import ReviewScreen
-
-        if self.screen.name in _LISTS:
-            self.push_screen(ReviewScreen())
-
-    def action_settings(self) -> None:
-        """Opens the settings and the models there are."""
-        from frontend.screens.settings import SettingsScreen
-
-        if self.screen.name in (*_LISTS, "review"):
-            self.push_screen(SettingsScreen())
+        routes.open_editor(self, self.runtime.drafts, self.journal, episode=episode, draft=draft)
 
     def edit_entry(self, uuid: str) -> None:
         """Fetches an entry and opens it in the editor."""
@@ -281,13 +238,6 @@ class CharlieApp(App[None]):
             self.open_editor(episode=event.episode)
 
     # What can be done from anywhere
-
-    def action_help(self) -> None:
-        """Shows every key."""
-        from frontend.screens.help import HelpScreen
-
-        if not isinstance(self.screen, HelpScreen):
-            self.push_screen(HelpScreen())
 
     def action_sidebar(self) -> None:
         """Shows or hides the connections."""
@@ -319,10 +269,7 @@ class CharlieApp(App[None]):
 
     @on(JournalsArrived)
     def _offer_journals(self, event: JournalsArrived) -> None:
-        from frontend.screens.journals import JournalsScreen
-
-        names = dict(event.journals) | {self.journal: dict(event.journals).get(self.journal, 0)}
-        self.push_screen(JournalsScreen(sorted(names.items()), self.journal), self._switch_journal)
+        routes.open_journals(self, event.journals, self.journal, self._switch_journal)
 
     def _switch_journal(self, name: str | None) -> None:
         if name:
@@ -338,7 +285,7 @@ class CharlieApp(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the command palette offers."""
-        if screen.name in (*_LISTS, "review"):
+        if screen.name in routes.PLACES:
             yield SystemCommand("New entry", "Write about your day", self.open_editor)
             yield SystemCommand("Switch journal", "Choose another journal or begin one", self.choose_journal)
             yield SystemCommand("Undo", "Take the last change back", self.action_undo)
@@ -349,11 +296,3 @@ class CharlieApp(App[None]):
         yield SystemCommand("Theme", "Choose the colours", self.action_change_theme)
         yield SystemCommand("Help", "Every key", self.action_help)
         yield SystemCommand("Quit", "Leave Charlie; what is being written is kept", self._end)
-
-
-def _import_screens() -> None:
-    for name in ("editor", "reader", "mentions"):
-        importlib.import_module(f"frontend.screens.{name}")
-    # What is loaded by now stays: the collector need not look at it again, which takes 30 ms between two keys.
-    gc.freeze()
-    gc.enable()

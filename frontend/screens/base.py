@@ -44,6 +44,9 @@ class CharlieScreen(Screen[None]):
         """A short notice; `message` is shown as it is."""
         self.app.notify(message, severity="error" if is_error else "information", markup=False)
 
+    def keep_draft(self) -> None:
+        """Writes what is being typed and not saved, where this screen has a field for it."""
+
     @on(CallFailed)
     def _tell_failure(self, event: CallFailed) -> None:
         # The application would say it once more.
