@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from textual import on
 from textual.message import Message
@@ -11,9 +11,7 @@ from textual.worker import Worker, WorkerState
 
 from frontend.loading.calls import ask
 from frontend.messages import CallFailed
-
-if TYPE_CHECKING:
-    from frontend.app import CharlieApp
+from frontend.shell import Shell
 
 _log = logging.getLogger(__name__)
 
@@ -22,9 +20,10 @@ class CharlieScreen(Screen[None]):
     """A screen that asks the backend off the event loop and gets its answers as messages."""
 
     @property
-    def charlie(self) -> "CharlieApp":
-        """The application, as what it is."""
-        return cast("CharlieApp", self.app)
+    def charlie(self) -> Shell:
+        """The application, as what screens may ask of it."""
+        # `frontend.app` has mypy check that it is one.
+        return cast("Shell", self.app)
 
     def ask[Answer](
         self,

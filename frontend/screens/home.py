@@ -82,9 +82,9 @@ class HomeScreen(CharlieScreen):
         self._problem, self._status = self.query_one(Problem), self.query_one(StatusLine)
         self._timeline, self._welcome = self.query_one(Timeline), self.query_one(Welcome)
         self._problem.show("")
-        self.watch(self.charlie, "opening", self._show_opening)
-        self.watch(self.charlie, "status", self._show_status)
-        self.watch(self.charlie, "journal", self._show_journal, init=False)
+        self.watch(self.app, "opening", self._show_opening)
+        self.watch(self.app, "status", self._show_status)
+        self.watch(self.app, "journal", self._show_journal, init=False)
         self.set_interval(60, self._turn_day)
 
     def on_screen_resume(self) -> None:

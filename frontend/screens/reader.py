@@ -70,8 +70,8 @@ class ReaderScreen(CharlieScreen):
         self._body = self.query_one(EntryBody)
         self._connections = self.query_one(Connections)
         self._standing = self.query_one("#standing", Static)
-        self.watch(self.charlie, "status", self._show_status)
-        self.watch(self.charlie, "has_sidebar", self._show_sidebar)
+        self.watch(self.app, "status", self._show_status)
+        self.watch(self.app, "has_sidebar", self._show_sidebar)
         self._load()
 
     def on_screen_resume(self) -> None:
