@@ -25,6 +25,7 @@ from frontend import routes
 from frontend.loading.calls import ask
 from frontend.loading.inbox import ChangeInbox
 from frontend.loading.opening import open_again, outcome
+from frontend.loading.settings import keep_theme
 from frontend.messages import (
     BackendFailed,
     BackendOpened,
@@ -40,6 +41,7 @@ from frontend.messages import (
     Undid,
 )
 from frontend.shell import Shell
+from frontend.state.colours import entity_colours
 from frontend.state.opening import Opening, Phase
 from frontend.state.wording import plural, undone
 
@@ -51,13 +53,6 @@ if TYPE_CHECKING:
 # Screens hear of changes at most this often, seconds.
 CHANGES_EVERY_S = 0.1
 _DEFAULT_THEME = "textual-dark"
-# Chosen for contrast on dark and on light backgrounds, and to be told apart by most colour-blind people.
-_ENTITY_COLOURS = {
-    "entity-person": ("#7cb7ff", "#0b57b0"),
-    "entity-place": ("#7fd88f", "#1f6f3a"),
-    "entity-group": ("#ffb86b", "#9a4a00"),
-    "entity-activity": ("#e59bff", "#8a1fa8"),
-}
 _log = logging.getLogger(__name__)
 
 
@@ -107,9 +102,7 @@ class CharlieApp(App[None]):
 
     def get_css_variables(self) -> dict[str, str]:
         """Textual's, and a colour for each type of entity that suits the theme."""
-        is_light = not self.current_theme.dark
-        colours = {name: pair[is_light] for name, pair in _ENTITY_COLOURS.items()}
-        return {**super().get_css_variables(), **colours}
+        return {**super().get_css_variables(), **entity_colours(is_dark=self.current_theme.dark)}
 
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, self._keep_theme)
@@ -277,12 +270,9 @@ class CharlieApp(App[None]):
             self.journal = self.changed_in = name
 
     def _keep_theme(self, theme: Theme) -> None:
-        if theme.name == self.runtime.settings.theme:
-            return
-        from backend.services.preferences import save_setting  # tomlkit: 30 ms, and most starts never need it
-
-        keep = partial(save_setting, self.runtime.settings.home, "theme", theme.name)
-        ask(self, keep, lambda _: SettingKept())
+        settings = self.runtime.settings
+        if theme.name != settings.theme:
+            ask(self, partial(keep_theme, settings, theme.name), lambda _: SettingKept())
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the command palette offers."""

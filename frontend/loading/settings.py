@@ -1,4 +1,4 @@
-"""What the settings screen shows and does. Blocking: for a thread."""
+"""What the settings screen shows and does, and keeping a theme. Blocking: for a thread."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -73,6 +73,17 @@ def try_model(
         )
     except Stopped:
         return None
+
+
+def keep_theme(settings: Settings, name: str) -> None:
+    """Writes the theme to the settings file, for the next start.
+
+    Raises:
+        SettingsError: the file cannot be read or written.
+    """
+    from backend.services.preferences import save_setting  # tomlkit: 30 ms, and most starts never need it
+
+    save_setting(settings.home, "theme", name)
 
 
 def _in_words(progress: "Progress") -> str:
