@@ -1,20 +1,11 @@
-"""The application: opens the journal behind the first paint, routes between screens, and ends without losing text."""
+"""The application: opens the journal behind the first paint, follows its changes, and does what any screen may ask."""
 
-import asyncio
-import logging
-import signal
-import sys
-import traceback
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from rich.console import Console, RenderableType
-from rich.segment import Segments
-from rich.text import Text
 from textual import on
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.reactive import var
 from textual.screen import Screen
@@ -22,6 +13,7 @@ from textual.theme import Theme
 
 from backend.domain import Draft, Episode, Status
 from frontend import routes
+from frontend.ending import DraftKeepingApp
 from frontend.loading.calls import ask
 from frontend.loading.inbox import ChangeInbox
 from frontend.loading.opening import open_again, outcome
@@ -53,10 +45,9 @@ if TYPE_CHECKING:
 # Screens hear of changes at most this often, seconds.
 CHANGES_EVERY_S = 0.1
 _DEFAULT_THEME = "textual-dark"
-_log = logging.getLogger(__name__)
 
 
-class CharlieApp(App[None]):
+class CharlieApp(DraftKeepingApp):
     """Charlie's screens over a Runtime, which its builder opens and closes.
 
     `opening` is the future of `runtime.open()` under way elsewhere; without it the runtime is open already.
@@ -78,9 +69,7 @@ class CharlieApp(App[None]):
     has_sidebar: var[bool] = var(True, init=False)
 
     def __init__(self, runtime: "Runtime", opening: "Future[None] | None" = None) -> None:
-        super().__init__()
-        # Textual's own follows `sys.stderr`, which leads to a log while the screens are shown.
-        self.error_console = Console(file=sys.__stderr__, markup=False, highlight=False)
+        super().__init__(runtime.settings.logs_dir / "charlie.log")
         self.runtime = runtime
         self._opening_future = opening
         self._inbox = ChangeInbox(lambda: self.post_message(ChangesArrived()))
@@ -107,7 +96,7 @@ class CharlieApp(App[None]):
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, self._keep_theme)
         if not self.is_headless:
-            self._end_on_signals()
+            self.end_on_signals()
         if self._opening_future is None:
             self._take_opened()
         else:
@@ -116,38 +105,6 @@ class CharlieApp(App[None]):
     def on_unmount(self) -> None:
         if self._unsubscribe is not None:
             self._unsubscribe()
-
-    def _end_on_signals(self) -> None:
-        """A closed terminal or a `kill` keeps the draft and ends in order."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._end)
-
-    def _end(self) -> None:
-        routes.keep_drafts(self)
-        self.exit()
-
-    async def action_quit(self) -> None:
-        """Ends Charlie; what is being written stays as a draft."""
-        self._end()
-
-    def _fatal_error(self) -> None:
-        """Ends after a defect; Textual's own report prints the values of variables, which hold journal text."""
-        routes.keep_drafts(self)
-        kind, _, trace = sys.exc_info()
-        frames = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in traceback.extract_tb(trace)]
-        name = kind.__name__ if kind else "defect"
-        _log.error("%s at %s", name, " > ".join(frames[-12:]))
-        where = f"{name} at {frames[-1] if frames else 'unknown'}"
-        log = self.runtime.settings.logs_dir / "charlie.log"
-        words = Text(f"Charlie had to stop ({where}). What you typed is kept as a draft. Log: {log}")
-        self._exit_renderables.append(Segments(self.console.render(words)))
-        self._close_messages_no_wait()
-
-    def panic(self, *renderables: RenderableType) -> None:
-        """Ends at once: the terminal has gone, or a defect of Textual's own."""
-        routes.keep_drafts(self)
-        super().panic(*renderables)
 
     # Opening
 
@@ -286,7 +243,7 @@ class CharlieApp(App[None]):
             yield SystemCommand("Sidebar", "Show or hide the connections of an entry", self.action_sidebar)
         yield SystemCommand("Theme", "Choose the colours", self.action_change_theme)
         yield SystemCommand("Help", "Every key", self.action_help)
-        yield SystemCommand("Quit", "Leave Charlie; what is being written is kept", self._end)
+        yield SystemCommand("Quit", "Leave Charlie; what is being written is kept", self.end)
 
 
 if TYPE_CHECKING:
