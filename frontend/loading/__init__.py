@@ -1,4 +1,4 @@
-"""What asks the services, off the event loop: loaders for the screens, and what stands between threads and messages.
+"""What asks the services, off the event loop: loaders, and what stands between their threads and the screens.
 
-These modules import services, state and messages, never a widget, a screen or the application.
+It may import services, messages and state, never a widget, a screen or the application.
 """
