@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from backend.services.self_test import Progress
     from backend.services.verdict import SelfTest
 
+
 def load_settings_view(runtime: "Runtime") -> SettingsView:
     """The settings that this Charlie goes by, and the models there are.
 
